@@ -1,0 +1,1 @@
+"""Fraud detection on the change stream of a PostgreSQL database."""

@@ -1,0 +1,1 @@
+"""Reading change events. The only folder that knows Debezium."""

@@ -1,0 +1,19 @@
+"""Errors that a user can cause and mend. Their text says what was found, what is allowed and the next step."""
+
+from __future__ import annotations
+
+
+class FraudstreamError(Exception):
+    """A user's mistake or a missing condition; the command line prints its text alone and exits with 2."""
+
+
+class ConfigError(FraudstreamError):
+    """A configuration or rules file that cannot be used; the text names file and line."""
+
+
+class StackError(FraudstreamError):
+    """A component of the local stack that cannot start, answer or stop."""
+
+
+class GuardError(FraudstreamError):
+    """A start refused because going on could lose, double or change results silently."""

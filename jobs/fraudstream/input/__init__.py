@@ -1,0 +1,1 @@
+"""Writers of transactions and temperatures, with a ledger of what was committed."""

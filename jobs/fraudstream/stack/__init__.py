@@ -1,0 +1,1 @@
+"""The local stack: PostgreSQL, Kafka, Connect and Debezium as plain processes."""
