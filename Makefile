@@ -1,0 +1,51 @@
+# make            shows the targets
+# Everything runs from .venv, which the first target that needs it installs from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := PYTHONPATH=jobs $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup up down status purge demo test test-unit test-spark test-stack lint mutants lock
+.DEFAULT_GOAL := help
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install Python packages into .venv and the jars into the cache
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; run make PYTHON=python3.11 (or newer)." >&2; exit 2; }
+	@echo "installing Python packages into $(VENV) (once, a few minutes)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) -m fraudstream.stack fetch
+	@touch $@
+
+up: $(STAMP) ## start PostgreSQL, Kafka and Connect with the connector
+	@$(RUN) -m fraudstream.stack up
+
+down: $(STAMP) ## stop what up started; the data stays
+	@$(RUN) -m fraudstream.stack down
+
+status: $(STAMP) ## components, connector, slot and topics (STATUS_OPTIONS=--json for machines)
+	@$(RUN) -m fraudstream.stack status $(STATUS_OPTIONS)
+
+purge: $(STAMP) ## stop the stack and remove its data
+	@$(RUN) -m fraudstream.stack purge
+
+demo: $(STAMP) ## write, detect, check: DEMO_SECONDS=60 DEMO_RATE=2000 DEMO_PROFILE=exercise|realistic|hot
+	@$(RUN) -m fraudstream.check.demo
+
+test: $(STAMP) ## every test; each part prints its time
+	@tests/run.sh lint unit spark stack
+
+test-unit test-spark test-stack lint: $(STAMP) ## one part of the tests: plain Python, local Spark, real components, ruff and mypy
+	@tests/run.sh $(subst test-,,$@)
+
+mutants: $(STAMP) ## flip each constant and edge of the rules; every mutant must fail a named test
+	@$(RUN) tests/mutants.py
+
+lock: $(STAMP) ## resolve requirements.lock and conf/jars.lock anew
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 requirements-dev.txt -o requirements.lock
+	@$(RUN) -m fraudstream.stack lock

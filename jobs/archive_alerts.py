@@ -1,0 +1,32 @@
+"""Archive fraud.alerts in lake/alerts: one row per alert_id."""
+
+from __future__ import annotations
+
+from fraudstream import cli, options
+from fraudstream.config import load_pipeline
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the query until stopped; the exit code."""
+    parser = options.job_parser(__doc__, "./spark-submit.sh archive_alerts --until-caught-up")
+    parser.add_argument("--until-caught-up", action="store_true", help="stop when what is in the topic now is written")
+    parser.add_argument("--reset", action="store_true", help="start over from the topic's beginning")
+    arguments = parser.parse_args(argv)
+    pipeline = load_pipeline(arguments.config)
+
+    from fraudstream.session import build_session
+    from fraudstream.streams import queries
+    from fraudstream.streams.supervise import run_until_stopped
+
+    if arguments.reset:
+        queries.reset(pipeline, queries.ARCHIVE)
+    spark = build_session("archive_alerts")
+    code = run_until_stopped(
+        [queries.start_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)], pipeline.progress
+    )
+    spark.stop()
+    return code
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,148 @@
+"""conf/pipeline.yaml as one frozen object, validated whole before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fraudstream.errors import ConfigError
+from fraudstream.stack.settings import load_environment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
+RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
+_DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
+_VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kafka:
+    """Topics, and the options passed to Spark untouched."""
+
+    bootstrap_servers: str
+    transactions_topic: str
+    alerts_topic: str
+    options: Mapping[str, str]
+    source: Mapping[str, str]
+    sink: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How the users' histories are cut: buckets (state values) over shuffle partitions."""
+
+    buckets: int
+    partitions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triggers:
+    """Lengths of the micro-batches, as Spark's durations."""
+
+    rules: str
+    real_time: str
+    real_time_enabled: bool
+    archive_alerts: str
+    mirror_transactions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The pipeline's configuration; paths may be local or any file system that Spark knows."""
+
+    kafka: Kafka
+    lake: str
+    checkpoints: str
+    progress: str
+    state: State
+    max_message_bytes: int
+    triggers: Triggers
+
+    def table(self, name: str) -> str:
+        """Path of a Delta table of the lake."""
+        return f"{self.lake}/{name}"
+
+    def checkpoint(self, query: str) -> str:
+        """Checkpoint folder of a streaming query."""
+        return f"{self.checkpoints}/{query}"
+
+
+_SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers}
+
+
+def load_pipeline(path: Path = PIPELINE_FILE, environment: Mapping[str, str] | None = None) -> Pipeline:
+    """The configuration in `path`. Raises ConfigError naming the key, what was found and what is allowed."""
+    variables = {**load_environment(), **(os.environ if environment is None else environment)}
+    variables.setdefault("FRAUDSTREAM_HOME", str(REPOSITORY / "run"))
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(_substituted(text, variables, path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another file with --config.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    values = _checked(found, Pipeline, "", path)
+    for section, kind in _SECTIONS.items():
+        values[section] = kind(**_checked(values[section], kind, f"{section}.", path))
+    pipeline = Pipeline(**values)
+    _check_ranges(pipeline, path)
+    return pipeline
+
+
+def _substituted(text: str, variables: Mapping[str, str], path: Path) -> str:
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    missing = {name for line in lines for name in _VARIABLE.findall(line)} - variables.keys()
+    if missing:
+        raise ConfigError(f"{path}: {', '.join(sorted(missing))} is not set; set it in the environment or docker/.env.")
+    return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), text)
+
+
+_TYPES = {"str": str, "int": int, "bool": bool, "Mapping[str, str]": dict}
+
+
+def _checked(found: Any, kind: type, prefix: str, path: Path) -> dict[str, Any]:
+    """The mapping `found` if it has exactly the fields of `kind`, each of its type."""
+    known = {field.name: str(field.type) for field in fields(kind)}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: {prefix or 'the file'} must be a mapping with the keys {', '.join(known)}.")
+    for key in found.keys() - known.keys():
+        close = get_close_matches(str(key), known, 1)
+        hint = f" Did you mean {prefix}{close[0]}?" if close else ""
+        raise ConfigError(f"{path}: unknown key {prefix}{key}.{hint} Allowed are {', '.join(known)}.")
+    for key, wanted in known.items():
+        if key not in found:
+            raise ConfigError(f"{path}: {prefix}{key} is missing; add it (a {wanted}).")
+        expected = _TYPES.get(wanted, dict)
+        if not isinstance(found[key], expected) or (expected is int and isinstance(found[key], bool)):
+            raise ConfigError(f"{path}: {prefix}{key} is {found[key]!r}; it must be a {wanted}.")
+    return {key: _texts(value) if known[key] == "Mapping[str, str]" else value for key, value in found.items()}
+
+
+def _texts(options: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
+
+
+def _check_ranges(pipeline: Pipeline, path: Path) -> None:
+    for name, low, high, value in (
+        ("state.buckets", 1, 65536, pipeline.state.buckets),
+        ("state.partitions", 1, 4096, pipeline.state.partitions),
+        ("max_message_bytes", 1024, 104857600, pipeline.max_message_bytes),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(f"{path}: {name} is {value}; it must lie between {low} and {high}.")
+    if pipeline.state.buckets % pipeline.state.partitions:
+        raise ConfigError(
+            f"{path}: state.buckets is {pipeline.state.buckets}; it must be a multiple of state.partitions "
+            f"({pipeline.state.partitions}), so that every partition holds as many buckets."
+        )
+    for field in fields(Triggers):
+        duration = getattr(pipeline.triggers, field.name)
+        if isinstance(duration, str) and not _DURATION.match(duration):
+            raise ConfigError(f"{path}: triggers.{field.name} is {duration!r}; write it like '5 seconds'.")

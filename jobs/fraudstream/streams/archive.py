@@ -1,0 +1,68 @@
+"""The archive of alerts: fraud.alerts into lake/alerts, an alert_id once however often a batch is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fraudstream.config import Pipeline
+from fraudstream.streams.progress import append_line
+from fraudstream.streams.tables import ALERTS, create_table
+
+_PAYLOAD = (
+    "alert_id string, rule string, rule_version string, severity string, user_id long, transaction_id long, "
+    "amount decimal(18,2), card_type string, merchant_id long, score decimal(18,4), reason string, evidence string, "
+    "event_time timestamp, lsn long, tx_id long, topic string, partition int, offset long, committed_at timestamp, "
+    "captured_at timestamp"
+)
+
+
+def alert_rows(records: DataFrame) -> DataFrame:
+    """Rows of lake/alerts from Kafka `records` of the alerts topic; alert_id is null where the value is no alert."""
+    alert = F.from_json(F.col("value").cast("string"), _PAYLOAD)
+    parsed = records.select(
+        F.inline(F.array(alert)),
+        F.col("timestamp").alias("detected_at"),
+        F.col("partition").alias("alert_partition"),
+        F.col("offset").alias("alert_offset"),
+        F.col("value").cast("string").alias("payload"),
+    )
+    return parsed.select(*ALERTS.fieldNames())
+
+
+def first_copies(alerts: DataFrame) -> DataFrame:
+    """One row per alert_id: the first in the topic (copies have the same key, so they lie in one partition)."""
+    first = F.min_by(F.struct(*alerts.columns), F.col("alert_offset")).alias("first")
+    return alerts.where("alert_id is not null").groupBy("alert_id").agg(first).select("first.*")
+
+
+def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFrame, int], None]:
+    """The batch function of the archiving query. It alone writes lake/alerts."""
+    path = pipeline.table("alerts")
+    create_table(spark, path, ALERTS)
+    table = DeltaTable.forPath(spark, path)
+
+    def archive(batch: DataFrame, batch_id: int) -> None:
+        rows = batch.persist()
+        try:
+            counts = rows.agg(
+                F.count(F.lit(1)).alias("read"), F.count_if(F.col("alert_id").isNull()).alias("unreadable")
+            ).collect()[0]
+            _insert_new(table, first_copies(rows))
+        finally:
+            rows.unpersist()
+        append_line(pipeline.progress, "archive_alerts", {"batch_id": batch_id, **counts.asDict()})
+
+    return archive
+
+
+def _insert_new(table: DeltaTable, alerts: DataFrame) -> None:
+    (
+        table.alias("archived")
+        .merge(alerts.alias("alert"), "archived.alert_id = alert.alert_id")
+        .whenNotMatchedInsertAll()
+        .execute()
+    )

@@ -1,0 +1,68 @@
+"""What a checkpoint was made with, and the refusal to go on with anything else."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from fraudstream.errors import GuardError
+
+_FILE = "fraudstream.json"
+_held: list[IO[str]] = []
+
+
+def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int]) -> str:
+    """Lock a local checkpoint for this process and return its generation, an id that lives and dies with it.
+
+    `made_with` is stored at the first start. Raises GuardError when another driver holds the checkpoint, or when it
+    was made with other values: state laid out for these would silently give other alerts.
+    """
+    folder = Path(checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    _lock(folder)
+    path = folder / _FILE
+    if path.exists():
+        stored: dict[str, str | int] = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_changes(folder, stored, made_with)
+        return str(stored["generation"])
+    if (folder / "offsets").exists():
+        raise GuardError(
+            f"{folder}: a checkpoint without its {_FILE}, so what it was made with is unknown. "
+            "Put the file back, or start over with --reset."
+        )
+    generation = str(uuid.uuid4())
+    written = folder / f"{_FILE}.new"
+    written.write_text(json.dumps({"generation": generation, **made_with}, indent=1), encoding="utf-8")
+    written.rename(path)
+    return generation
+
+
+def is_new(checkpoint: str) -> bool:
+    """Whether no query has run on this checkpoint yet."""
+    return not (Path(checkpoint) / _FILE).exists()
+
+
+def _lock(folder: Path) -> None:
+    file = (folder.parent / f".{folder.name}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise GuardError(
+            f"{folder}: another driver is running on this checkpoint. Two would write each result twice; "
+            "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml)."
+        ) from error
+    _held.append(file)
+
+
+def _refuse_changes(folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int]) -> None:
+    for name, value in made_with.items():
+        if stored.get(name) != value:
+            raise GuardError(
+                f"{folder}: this checkpoint was made with {name} = {stored.get(name)}, now it is {value}. "
+                f"Set {name} back, or start the query over from the beginning of the topic with --reset {folder.name}."
+            )

@@ -1,0 +1,133 @@
+"""The mirror: every change in lake/transaction_changes, the current rows in lake/transactions, and what could not be
+read in lake/quarantine. This query alone writes the three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fraudstream.cdc.columns import change_events
+from fraudstream.config import Pipeline
+from fraudstream.streams.progress import append_line, parts_of
+from fraudstream.streams.rule_query import ENTRIES
+from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table
+
+TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
+# Years 1 to 9999: what readers of the tables can show. The exact number stays in created_us.
+_SHOWABLE = (-62135596800000000, 253402300799999999)
+
+# A change wins over the row it meets: by offset within a partition, but a snapshot row wins over a streamed change
+# only with a higher LSN. A change of user_id moves a row to another partition; changes of one row wait for each
+# other's commit, so there the LSN orders them, and of the two halves of one update the delete comes first.
+_NEWER = """
+case when change.partition = current.partition
+     then change.offset > current.offset
+          and (change.op <> 'r' or current.op = 'r' or change.lsn > current.lsn)
+     else change.lsn > current.lsn
+          or (change.lsn = current.lsn and change.op <> 'd' and current.op = 'd')
+end"""
+
+
+def mirrored_events(records: DataFrame, max_bytes: int) -> DataFrame:
+    """Change events with the columns of all three tables, and the raw record where it is unreadable."""
+    events = change_events(records, max_bytes, raw=True)
+    showable = F.col("created_at").between(*_SHOWABLE)
+    return events.select(
+        *("entry", "reason", "op", "id", "user_id", "card_type", "merchant_id", "before_user_id", "snapshot", "moved"),
+        (F.col("cents").cast("decimal(18,0)") / 100).cast("decimal(18,2)").alias("amount"),
+        F.when(showable, F.timestamp_micros("created_at")).alias("created_at"),
+        F.col("created_at").alias("created_us"),
+        *("topic", "partition", "offset", "lsn", "tx_id", "key", "value", "timestamp"),
+        F.timestamp_millis("committed_ms").alias("committed_at"),
+        F.timestamp_millis("captured_ms").alias("captured_at"),
+    )
+
+
+def newest_changes(changes: DataFrame) -> DataFrame:
+    """The winning change of each row id among `changes` (columns of TRANSACTIONS, truncates left out)."""
+    rows = changes.where(F.col("op").isin("c", "u", "d", "r")).withColumn("deleted", F.col("op") == "d")
+    row = F.struct(*TRANSACTIONS.fieldNames())
+    is_snapshot = F.col("op") == "r"
+    streamed = F.max_by(F.when(~is_snapshot, row), F.when(~is_snapshot, F.col("offset")))
+    snapshot = F.max_by(F.when(is_snapshot, row), F.when(is_snapshot, F.col("offset")))
+    by_partition = rows.groupBy("id", "partition").agg(streamed.alias("s"), snapshot.alias("r"))
+    snapshot_wins = F.col("s").isNull() | ((F.col("r.offset") > F.col("s.offset")) & (F.col("r.lsn") > F.col("s.lsn")))
+    winner = F.when(snapshot_wins, F.col("r")).otherwise(F.col("s")).alias("change")
+    order = F.struct("change.lsn", F.col("change.op") != "d")
+    return (
+        by_partition.select("id", winner)
+        .groupBy("id")
+        .agg(F.max_by("change", order).alias("change"))
+        .select("change.*")
+    )
+
+
+def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Callable[[DataFrame, int], None]:
+    """The batch function of the mirror query; `generation` names its checkpoint, so that a repeated batch appends
+    nothing twice (Delta's txnAppId) while a new checkpoint is not taken for the old one."""
+    for name, columns in TABLES.items():
+        create_table(spark, pipeline.table(name), columns)
+    current = DeltaTable.forPath(spark, pipeline.table("transactions"))
+    truncated = _last_truncate(spark.read.format("delta").load(pipeline.table("transaction_changes")))
+
+    def append(rows: DataFrame, table: str, batch_id: int) -> None:
+        (
+            rows.select(*TABLES[table].fieldNames())
+            .coalesce(1)
+            .write.format("delta")
+            .mode("append")
+            .option("txnAppId", f"{generation}:{table}")
+            .option("txnVersion", batch_id)
+            .save(pipeline.table(table))
+        )
+
+    def mirror(batch: DataFrame, batch_id: int) -> None:
+        nonlocal truncated
+        events = batch.persist()
+        try:
+            counts = _counts(events)
+            if counts["unreadable"]:
+                append(events.where("entry = 'unreadable'"), "quarantine", batch_id)
+            changes = events.where("entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')")
+            if counts["changes"]:
+                append(changes, "transaction_changes", batch_id)
+                _merge(current, newest_changes(changes))
+            truncated = max(truncated, counts["truncated"] or -1)
+            if (counts["lowest_lsn"] or 0) < truncated:
+                current.update(f"not deleted and lsn < {truncated}", {"deleted": "true", "op": "'t'"})
+        finally:
+            events.unpersist()
+        append_line(pipeline.progress, "mirror_transactions", {"batch_id": batch_id, **parts_of(counts, None)})
+
+    return mirror
+
+
+def _counts(events: DataFrame) -> dict[str, int]:
+    is_change = (F.col("entry") != "unreadable") & F.col("op").isin("c", "u", "d", "r", "t")
+    row = events.agg(
+        F.count(F.lit(1)).alias("read"),
+        *(F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES),
+        F.count_if(is_change).alias("changes"),
+        F.min(F.when(is_change, F.col("lsn"))).alias("lowest_lsn"),
+        F.max(F.when(F.col("op") == "t", F.col("lsn"))).alias("truncated"),
+    ).collect()[0]
+    return row.asDict()
+
+
+def _merge(current: DeltaTable, changes: DataFrame) -> None:
+    (
+        current.alias("current")
+        .merge(changes.alias("change"), "current.id = change.id")
+        .whenMatchedUpdateAll(_NEWER)
+        .whenNotMatchedInsertAll()
+        .execute()
+    )
+
+
+def _last_truncate(changes: DataFrame) -> int:
+    """LSN of the newest truncate among the mirrored changes; -1 for none. A partition that lags behind may still
+    bring rows written before it."""
+    return changes.where("op = 't'").agg(F.max("lsn")).collect()[0][0] or -1

@@ -1,0 +1,141 @@
+"""What each query has processed: one JSON line per committed micro-batch, `<progress>/<query>.jsonl`.
+
+A batch may be written twice (a repeated batch); its last line counts. `read` = judged + history + unjudged +
+unreadable + ignored holds for every line.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql.streaming import StreamingQueryListener
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+    StreamingQueryProgress,
+)
+
+PARTS = ("judged", "history", "unjudged", "unreadable", "ignored")
+
+
+def append_line(folder: str, query: str, line: Mapping[str, Any]) -> None:
+    """Add one batch's line to the query's file."""
+    path = Path(folder) / f"{query}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"query": query, "at": round(time.time(), 3), **line}) + "\n")
+
+
+def read_lines(folder: str, query: str) -> Iterator[dict[str, Any]]:
+    """The newest line of every batch of the query, by batch. A line cut short by a crash is passed over: its batch
+    is counted again when the query starts."""
+    path = Path(folder) / f"{query}.jsonl"
+    newest: dict[int, dict[str, Any]] = {}
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        newest[line["batch_id"]] = line
+    return (newest[batch] for batch in sorted(newest))
+
+
+def parts_of(entries: Mapping[str, int], folded: Mapping[str, int] | None) -> dict[str, int]:
+    """The conservation law's parts from the counts per entry and, for a rule with state, of its fold."""
+    ignored = entries["ignored"]
+    judged, history = entries["judge"], entries["history"]
+    repeated = {}
+    if folded is not None:
+        judged, history = folded["judged"], folded["history"]
+        repeated = {name: folded[name] for name in ("redelivered", "superseded")}
+        ignored += sum(repeated.values())
+    return {
+        "read": entries["read"],
+        "judged": judged,
+        "history": history,
+        "unjudged": entries["unjudged"],
+        "unreadable": entries["unreadable"],
+        "ignored": ignored,
+        **repeated,
+    }
+
+
+class BatchListener(StreamingQueryListener):
+    """Writes a line for every committed batch of the named rule queries (Spark reports a batch after its commit)."""
+
+    def __init__(self, folder: str, rules: Mapping[str, bool]) -> None:
+        """`rules`: query name -> whether the rule has state."""
+        self._folder = folder
+        self._rules = rules
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:
+        """Write the batch's line, if the event is a batch's (an idle query reports too)."""
+        progress = event.progress
+        if progress.name in self._rules and progress.numInputRows > 0:
+            append_line(self._folder, progress.name, _line(progress, self._rules[progress.name]))
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:
+        """Nothing to write."""
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:
+        """Nothing to write."""
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+        """Nothing to write."""
+
+
+def _line(progress: StreamingQueryProgress, has_state: bool) -> dict[str, Any]:
+    source = progress.sources[0]
+    entries = {name: int(value or 0) for name, value in progress.observedMetrics["input"].asDict().items()}
+    folded = progress.observedMetrics["fold"].asDict() if has_state else None
+    return {
+        "batch_id": progress.batchId,
+        "start": offsets_by_partition(source.startOffset),
+        "end": offsets_by_partition(source.endOffset),
+        "duration_ms": progress.durationMs.get("triggerExecution", progress.batchDuration),
+        "stages_ms": dict(progress.durationMs),
+        "state_bytes": sum(operator.memoryUsedBytes for operator in progress.stateOperators),
+        **parts_of(entries, {name: int(value or 0) for name, value in folded.items()} if folded else None),
+        **({"alerts": int(folded["alerts"] or 0)} if folded else {}),
+    }
+
+
+def offsets_by_partition(offset: str | None) -> dict[str, int]:
+    """{partition: next offset} of Spark's Kafka source offset `{"topic": {"0": 12}}`; empty for none."""
+    if not offset or offset == "null":
+        return {}
+    topics = json.loads(offset)
+    return {partition: int(number) for topic in topics.values() for partition, number in topic.items()}
+
+
+def unrecorded_batches(folder: str, query: str, checkpoint: str) -> list[int]:
+    """Committed batches of the query's checkpoint that have no line: the driver died between commit and report."""
+    recorded = {line["batch_id"] for line in read_lines(folder, query)}
+    return sorted(set(committed_batches(checkpoint)) - recorded)
+
+
+def committed_batches(checkpoint: str) -> list[int]:
+    """Numbers of the batches that the checkpoint's commit log still names."""
+    commits = Path(checkpoint) / "commits"
+    return sorted(int(path.name) for path in commits.glob("*") if path.name.isdigit())
+
+
+def batch_offsets(checkpoint: str, batch: int) -> dict[str, int]:
+    """{partition: next offset} that the checkpoint's offset log has for the end of `batch`; empty before batch 0."""
+    path = Path(checkpoint) / "offsets" / str(batch)
+    return offsets_by_partition(path.read_text(encoding="utf-8").splitlines()[2]) if path.exists() else {}
+
+
+def record_missing(folder: str, query: str, checkpoint: str, recount: Callable[[int], dict[str, int]]) -> list[int]:
+    """Write the missing lines of committed batches, each counted again by `recount`; returns their numbers."""
+    missing = unrecorded_batches(folder, query, checkpoint)
+    for batch in missing:
+        ends = {"start": batch_offsets(checkpoint, batch - 1), "end": batch_offsets(checkpoint, batch)}
+        append_line(folder, query, {"batch_id": batch, **ends, "recounted": True, **recount(batch)})
+    return missing

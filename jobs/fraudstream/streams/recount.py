@@ -1,0 +1,60 @@
+"""Counting a committed batch again whose report was lost when its driver died."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fraudstream.cdc.columns import change_events
+from fraudstream.config import Pipeline
+from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.fold import fold
+from fraudstream.streams.kafka import read_range
+from fraudstream.streams.progress import batch_offsets, parts_of
+from fraudstream.streams.rule_query import COUNTS, ENTRIES, batch_columns, bucketed_rows
+
+
+def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
+    """The parts of the conservation law for committed `batch` of the rule's query: its offset range is read again and,
+    for a rule with state, folded again onto the state before it. Nothing is written."""
+    checkpoint = pipeline.checkpoint(rule.name)
+    topic = pipeline.kafka.transactions_topic
+    end = batch_offsets(checkpoint, batch)
+    start = batch_offsets(checkpoint, batch - 1) or dict.fromkeys(end, -2)  # -2: the beginning of the topic
+    events = change_events(read_range(spark, pipeline.kafka, topic, start, end), pipeline.max_message_bytes)
+    counted = [F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES]
+    entries = events.agg(F.count(F.lit(1)).alias("read"), *counted).collect()[0].asDict()
+    folded = None if rule.stateless else _fold_counts(spark, events, rule, pipeline, batch)
+    return parts_of(entries, folded)
+
+
+def _fold_counts(spark: SparkSession, events: DataFrame, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
+    topic = pipeline.kafka.transactions_topic
+
+    def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+        state = bytes(states["histories"].iloc[0]) if len(states) else None
+        result = fold(rule, state, batch_columns(rows), topic)
+        return pd.DataFrame([[getattr(result, name) for name in COUNTS]], columns=list(COUNTS))
+
+    rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
+    states = _states_before(spark, pipeline.checkpoint(rule.name), batch).groupBy("bucket")
+    counts = rows.cogroup(states).applyInPandas(
+        lambda rows, states: counts_of_bucket(rows, states) if len(rows) else _none(),
+        ", ".join(f"{name} long" for name in COUNTS),
+    )
+    total: dict[str, Any] = counts.agg(*(F.sum(name).alias(name) for name in COUNTS)).collect()[0].asDict()
+    return {name: int(value or 0) for name, value in total.items()}
+
+
+def _states_before(spark: SparkSession, checkpoint: str, batch: int) -> DataFrame:
+    if batch == 0:
+        return spark.createDataFrame([], "bucket int, histories binary")
+    store = spark.read.format("statestore").option("batchId", batch - 1).load(checkpoint)
+    return store.select("key.bucket", F.col("value.groupState.histories").alias("histories"))
+
+
+def _none() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COUNTS))

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs parts of the tests (lint unit spark stack), each with its time; stops at the first part that fails.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PYTHONPATH=jobs
+
+part() {
+  case $1 in
+    lint) .venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . && .venv/bin/mypy ;;
+    unit | spark | stack) .venv/bin/python -m pytest -q "tests/$1" ;;
+    *) echo "error: no part '$1'; there are lint, unit, spark and stack" >&2; return 2 ;;
+  esac
+}
+
+times=()
+for name in "$@"; do
+  echo "== $name"
+  started=$SECONDS
+  part "$name" || { code=$?; echo "== $name failed after $((SECONDS - started)) s"; exit "$code"; }
+  times+=("$name $((SECONDS - started)) s")
+done
+printf '== time:'; printf '  %s' "${times[@]}"; echo
