@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fraudstream.rulebook.catalog import Rule, load_rules
+
 from fraudstream import cli, options
 from fraudstream.config import RULES_FILE, load_pipeline
 from fraudstream.errors import ConfigError
-from fraudstream.rulebook.catalog import Rule, load_rules
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
 
@@ -53,7 +54,9 @@ def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = options.job_parser(__doc__, "./spark-submit.sh detect_fraud --rules anomaly,velocity --until-caught-up")
-    parser.add_argument("--rules", type=options.names, default=[], metavar="A,B", help="only these rules (default: all live)")
+    parser.add_argument(
+        "--rules", type=options.names, default=[], metavar="A,B", help="only these rules (default: all live)"
+    )
     parser.add_argument("--rules-file", type=Path, default=RULES_FILE, help="another rules file")
     parser.add_argument("--until-caught-up", action="store_true", help="stop when what is in the topic now is judged")
     parser.add_argument(
@@ -61,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"run these jobs in the same application: {', '.join(COMPANIONS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--reset", type=options.names, default=[], metavar="QUERY", help="start these queries over from the topic's beginning"
+        "--reset",
+        type=options.names,
+        default=[],
+        metavar="QUERY",
+        help="start these queries over from the topic's beginning",
     )
     return parser
 

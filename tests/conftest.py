@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-_PORTS = ("POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CONNECT_PORT")
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
-    return ports
+from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test touches a stack that the user has running: home and ports are the test run's own."""
+    os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
-    os.environ.update({name: str(port) for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True)})
+    os.environ.update({name: str(port) for name, port in free_ports().items()})
     os.environ["SPARK_SUBMIT_ARGS"] = (
         # One thread per core of a small machine; warehouse and Derby out of the repository.
         f"--master local[2] --conf spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
@@ -47,7 +37,6 @@ def spark():
 def stack():
     """The settings of a running stack: real PostgreSQL, Kafka and Connect, without a connector."""
     from fraudstream.stack import lifecycle
-    from fraudstream.stack.settings import load_settings
 
     settings = load_settings()
     lifecycle.up(settings, connector=None)

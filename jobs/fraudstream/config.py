@@ -13,9 +13,8 @@ from typing import Any
 import yaml
 
 from fraudstream.errors import ConfigError
-from fraudstream.stack.settings import load_environment
+from fraudstream.stack.settings import REPOSITORY, load_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
-from fraudstream.config import REPOSITORY
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack.artifacts import jars
 from fraudstream.stack.java import require_java
+from fraudstream.stack.settings import REPOSITORY
 
 
 def build_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:

@@ -12,7 +12,7 @@ from typing import IO
 from fraudstream.errors import GuardError
 
 _FILE = "fraudstream.json"
-_held: list[IO[str]] = []
+_held: dict[Path, IO[str]] = {}
 
 
 def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int]) -> str:
@@ -47,6 +47,8 @@ def is_new(checkpoint: str) -> bool:
 
 
 def _lock(folder: Path) -> None:
+    if folder in _held:
+        return
     file = (folder.parent / f".{folder.name}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +58,7 @@ def _lock(folder: Path) -> None:
             f"{folder}: another driver is running on this checkpoint. Two would write each result twice; "
             "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml)."
         ) from error
-    _held.append(file)
+    _held[folder] = file
 
 
 def _refuse_changes(folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int]) -> None:

@@ -52,7 +52,9 @@ def _stateless_messages(events: DataFrame, rule: Rule) -> DataFrame:
 def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     folded = folded_batch(events, rule, pipeline)
     totals = [F.sum(count).alias(count) for count in COUNTS]
-    return folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select("key", "value")
+    return (
+        folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select("key", "value")
+    )
 
 
 def folded_batch(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:

@@ -44,7 +44,7 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
 def _wait(query: StreamingQuery) -> None:
     try:
         query.awaitTermination(_POLL_SECONDS)
-    except Exception:  # noqa: BLE001 - the failure is read from the query itself, beside those of the others
+    except Exception:
         return
 
 

@@ -13,8 +13,12 @@ ALERTS = StructType.fromDDL(
     "captured_at timestamp, detected_at timestamp, alert_partition int, alert_offset long, payload string"
 )
 _ROW = "id long, user_id long, amount decimal(18,2), card_type string, merchant_id long, created_at timestamp, created_us long"
-_POSITION = "topic string, partition int, offset long, lsn long, tx_id long, committed_at timestamp, captured_at timestamp"
-CHANGES = StructType.fromDDL(f"op string, {_ROW}, before_user_id long, snapshot string, moved boolean, entry string, {_POSITION}")
+_POSITION = (
+    "topic string, partition int, offset long, lsn long, tx_id long, committed_at timestamp, captured_at timestamp"
+)
+CHANGES = StructType.fromDDL(
+    f"op string, {_ROW}, before_user_id long, snapshot string, moved boolean, entry string, {_POSITION}"
+)
 TRANSACTIONS = StructType.fromDDL(f"{_ROW}, deleted boolean, op string, {_POSITION}")
 QUARANTINE = StructType.fromDDL(
     "topic string, partition int, offset long, reason string, key binary, value binary, timestamp timestamp"

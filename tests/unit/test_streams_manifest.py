@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fraudstream.errors import GuardError
+from fraudstream.streams.manifest import claim_checkpoint, is_new
+
+MADE_WITH = {"rule_version": "abc", "buckets": 8}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "anomaly"
+
+
+def claim_in_another_process(checkpoint: Path, made_with: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import json, sys; from fraudstream.streams.manifest import claim_checkpoint\n"
+        "print(claim_checkpoint(sys.argv[1], json.loads(sys.argv[2])))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint), json.dumps(made_with)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_generation_stays_with_its_checkpoint_and_is_new_with_a_new_one(checkpoint: Path):
+    first = claim_in_another_process(checkpoint, MADE_WITH)
+    second = claim_in_another_process(checkpoint, MADE_WITH)
+    assert first.stdout == second.stdout != ""
+    other = claim_checkpoint(str(checkpoint.parent / "velocity"), MADE_WITH)
+    assert other != first.stdout.strip()
+
+
+def test_a_checkpoint_made_with_another_rule_version_is_refused(checkpoint: Path):
+    assert is_new(str(checkpoint))
+    claim_in_another_process(checkpoint, {**MADE_WITH, "rule_version": "old"})
+    assert not is_new(str(checkpoint))
+    with pytest.raises(GuardError, match=r"made with rule_version = old, now it is abc.*--reset anomaly"):
+        claim_checkpoint(str(checkpoint), MADE_WITH)
+
+
+def test_other_buckets_than_the_checkpoints_are_refused(checkpoint: Path):
+    claim_in_another_process(checkpoint, {**MADE_WITH, "buckets": 16})
+    with pytest.raises(GuardError, match="made with buckets = 16, now it is 8"):
+        claim_checkpoint(str(checkpoint), MADE_WITH)
+
+
+def test_a_second_driver_on_a_held_checkpoint_is_refused(checkpoint: Path):
+    claim_checkpoint(str(checkpoint), MADE_WITH)
+    second = claim_in_another_process(checkpoint, MADE_WITH)
+    assert second.returncode != 0
+    assert "another driver is running on this checkpoint" in second.stderr
+
+
+def test_a_checkpoint_that_lost_its_manifest_is_refused(checkpoint: Path):
+    (checkpoint / "offsets").mkdir(parents=True)
+    with pytest.raises(GuardError, match="what it was made with is unknown"):
+        claim_checkpoint(str(checkpoint), MADE_WITH)
