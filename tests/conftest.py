@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test touches a stack that the user has running: home and ports are the test run's own."""
     os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
@@ -20,7 +19,6 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # One thread per core of a small machine; warehouse and Derby out of the repository.
         f"--master local[2] --conf spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
     )
-    yield
 
 
 @pytest.fixture(scope="session")

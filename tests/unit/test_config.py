@@ -50,5 +50,5 @@ def test_a_wrong_value_is_refused_naming_file_and_key(tmp_path: Path, old: str, 
 
 
 def test_an_absent_file_is_one_clear_line(tmp_path: Path):
-    with pytest.raises(ConfigError, match="cannot be read .*; name another file with --config"):
+    with pytest.raises(ConfigError, match=r"cannot be read .*; name another file with --config"):
         load_pipeline(tmp_path / "none.yaml", ENVIRONMENT)

@@ -10,19 +10,12 @@ from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line
-from fraudstream.streams.tables import ALERTS, create_table
-
-_PAYLOAD = (
-    "alert_id string, rule string, rule_version string, severity string, user_id long, transaction_id long, "
-    "amount decimal(18,2), card_type string, merchant_id long, score decimal(18,4), reason string, evidence string, "
-    "event_time timestamp, lsn long, tx_id long, topic string, partition int, offset long, committed_at timestamp, "
-    "captured_at timestamp"
-)
+from fraudstream.streams.tables import ALERT_PAYLOAD, ALERTS, create_table
 
 
 def alert_rows(records: DataFrame) -> DataFrame:
     """Rows of lake/alerts from Kafka `records` of the alerts topic; alert_id is null where the value is no alert."""
-    alert = F.from_json(F.col("value").cast("string"), _PAYLOAD)
+    alert = F.from_json(F.col("value").cast("string"), ALERT_PAYLOAD)
     parsed = records.select(
         F.inline(F.array(alert)),
         F.col("timestamp").alias("detected_at"),

@@ -6,13 +6,20 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
-ALERTS = StructType.fromDDL(
+# The fields of an alert's message, and beside them when and where it was found.
+ALERT_PAYLOAD = (
     "alert_id string, rule string, rule_version string, severity string, user_id long, transaction_id long, "
     "amount decimal(18,2), card_type string, merchant_id long, score decimal(18,4), reason string, evidence string, "
     "event_time timestamp, lsn long, tx_id long, topic string, partition int, offset long, committed_at timestamp, "
-    "captured_at timestamp, detected_at timestamp, alert_partition int, alert_offset long, payload string"
+    "captured_at timestamp"
 )
-_ROW = "id long, user_id long, amount decimal(18,2), card_type string, merchant_id long, created_at timestamp, created_us long"
+ALERTS = StructType.fromDDL(
+    f"{ALERT_PAYLOAD}, detected_at timestamp, alert_partition int, alert_offset long, payload string"
+)
+_ROW = (
+    "id long, user_id long, amount decimal(18,2), card_type string, merchant_id long, "
+    "created_at timestamp, created_us long"
+)
 _POSITION = (
     "topic string, partition int, offset long, lsn long, tx_id long, committed_at timestamp, captured_at timestamp"
 )
