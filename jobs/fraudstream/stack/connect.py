@@ -1,0 +1,190 @@
+"""Kafka Connect with Debezium: the worker's process and its connectors over REST."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fraudstream.errors import StackError
+from fraudstream.stack.artifacts import debezium_plugin
+from fraudstream.stack.kafka import java_command
+from fraudstream.stack.processes import explain, pid_of, require_free_port, start, stop, wait_until
+from fraudstream.stack.settings import DOCKER, StackSettings
+from fraudstream.stack.template import render, render_file
+
+CONNECTORS = DOCKER / "connect"
+
+
+def variables(settings: StackSettings) -> dict[str, str]:
+    """What worker.properties and the connectors' files ask for in this bring-up."""
+    return {
+        "BOOTSTRAP_SERVERS": settings.bootstrap,
+        "CONNECT_LISTENER": settings.connect_url,
+        "PLUGIN_DIR": str(debezium_plugin()),
+        "SECRETS_DIR": str(settings.folder / "secrets"),
+        "DATABASE_HOST": "localhost",
+        "DATABASE_PORT": str(settings.postgres_port),
+        "TOPIC_PARTITIONS": str(settings.topic_partitions),
+    }
+
+
+def launch(settings: StackSettings) -> None:
+    """Start the worker. Does not wait."""
+    require_free_port(settings.connect_port, "connect", "CONNECT_PORT")
+    config = render_file(CONNECTORS / "worker.properties", settings.folder / "config", variables(settings))
+    start(settings, "connect", java_command("org.apache.kafka.connect.cli.ConnectDistributed", "1g", config))
+
+
+def wait_ready(settings: StackSettings) -> None:
+    """Wait until the worker answers and has read its topics."""
+
+    def answers() -> bool:
+        try:
+            _call(settings, "GET", "/connectors", timeout=5)
+        except StackError:
+            return False
+        return True
+
+    wait_until(settings, "connect", answers, 90, pause=0.1)
+
+
+def halt(settings: StackSettings) -> bool:
+    """Stop the worker. Returns whether it was running."""
+    return stop(settings, "connect", [(signal.SIGTERM, 20), (signal.SIGKILL, 5)])
+
+
+def read_connector(settings: StackSettings, source: Path | Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Name and configuration of a connector's JSON file (or its content), with what differs here put in."""
+    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else json.dumps(source)
+    label = str(source) if isinstance(source, Path) else "connector"
+    try:
+        found = json.loads(render(text, variables(settings), label))
+        return str(found["name"]), {key: str(value) for key, value in found["config"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StackError(f"{label}: not a connector in JSON with `name` and `config` ({error}).") from error
+
+
+def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60) -> str:
+    """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
+
+    Repeating it changes nothing. Raises StackError with the head of the trace when it fails, and when another
+    connector already writes the same topics.
+    """
+    name, config = read_connector(settings, source)
+    _refuse_shared_topics(settings, name, config)
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            _call(settings, "PUT", f"/connectors/{name}/config", config)
+            break
+        except _Busy:
+            # 409: a rebalance is under way; 404: the worker still starts.
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.2)
+    wait_running(settings, name, max(1, limit - time.monotonic()))
+    return name
+
+
+def wait_running(settings: StackSettings, name: str, seconds: float = 60) -> None:
+    """Wait until the connector and a task of it are RUNNING. Raises StackError with the head of the trace if not."""
+    limit = time.monotonic() + seconds
+    while True:
+        state = connector_status(settings, name)
+        if state["connector"] == "RUNNING" and state["tasks"] and set(state["tasks"]) == {"RUNNING"}:
+            return
+        if "FAILED" in (state["connector"], *state["tasks"]):
+            raise StackError(f"Connector {name} failed: {state['trace']}; {explain(settings, 'connect')}")
+        if pid_of(settings, "connect") is None and not _answers(settings):
+            raise StackError(f"Kafka Connect ended; {explain(settings, 'connect')}")
+        if time.monotonic() > limit:
+            raise StackError(f"Connector {name} is not RUNNING after {seconds:.0f} s but {state}.")
+        time.sleep(0.1)
+
+
+def _answers(settings: StackSettings) -> bool:
+    try:
+        _call(settings, "GET", "/", timeout=2)
+    except StackError:
+        return False
+    return True
+
+
+def connector_status(settings: StackSettings, name: str) -> dict[str, Any]:
+    """{"connector": state, "tasks": [states], "trace": head of the first failure's trace or None}.
+
+    The state is UNREGISTERED for an unknown name.
+    """
+    try:
+        found = _call(settings, "GET", f"/connectors/{name}/status")
+    except _Busy:
+        return {"connector": "UNREGISTERED", "tasks": [], "trace": None}
+    traces = [part["trace"] for part in (found["connector"], *found["tasks"]) if part.get("trace")]
+    return {
+        "connector": found["connector"]["state"],
+        "tasks": [task["state"] for task in found["tasks"]],
+        "trace": _head(traces[0]) if traces else None,
+    }
+
+
+def _head(trace: str) -> str:
+    """The first line of a trace and its last cause, in one line of at most 600 characters."""
+    lines = trace.splitlines()
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return " ... ".join([lines[0].strip(), *causes[-1:]])[:600]
+
+
+def delete_connector(settings: StackSettings, name: str) -> bool:
+    """Delete a connector; its slot and offsets stay. Returns whether it was registered."""
+    try:
+        _call(settings, "DELETE", f"/connectors/{name}")
+    except _Busy:
+        return False
+    return True
+
+
+def connectors(settings: StackSettings) -> dict[str, dict[str, str]]:
+    """Configurations of the registered connectors, by name."""
+    found = _call(settings, "GET", "/connectors?expand=info")
+    return {name: each["info"]["config"] for name, each in found.items()}
+
+
+def _refuse_shared_topics(settings: StackSettings, name: str, config: Mapping[str, str]) -> None:
+    for other, theirs in connectors(settings).items():
+        if other != name and theirs.get("topic.prefix") == config.get("topic.prefix"):
+            raise StackError(
+                f"Connector {name} would write the topics {config.get('topic.prefix')}.* that connector {other} "
+                f"already writes, and every change would stand there twice. Delete {other} first, or set another "
+                "topic.prefix."
+            )
+
+
+class _Busy(StackError):
+    """404 or 409: unknown, or not now."""
+
+
+def _call(
+    settings: StackSettings, method: str, path: str, body: Mapping[str, str] | None = None, timeout: float = 30
+) -> Any:
+    request = urllib.request.Request(
+        settings.connect_url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            text = answer.read()
+            return json.loads(text) if text else None
+    except urllib.error.HTTPError as error:
+        said = error.read().decode("utf-8", "replace")
+        kind = _Busy if error.code in (404, 409) else StackError
+        raise kind(f"Kafka Connect answers {method} {path} with {error.code}: {' '.join(said.split())[:600]}") from None
+    except (OSError, ValueError) as error:
+        raise StackError(f"Kafka Connect does not answer at {settings.connect_url}: {error}") from None

