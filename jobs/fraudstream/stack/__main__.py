@@ -3,39 +3,92 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import signal
 import sys
+from collections.abc import Sequence
 
-from fraudstream.errors import FraudstreamError
-from fraudstream.stack import lifecycle
-from fraudstream.stack.settings import load_settings
+from fraudstream.errors import ConfigError, FraudstreamError
+from fraudstream.stack import connect, lifecycle
+from fraudstream.stack.settings import StackSettings, load_settings
+from fraudstream.stack.status import as_text, wants_colour
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 done, 2 a condition that the text on standard error names, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m fraudstream.stack", description="The local stack.")
-    parser.add_argument("command", choices=("up", "down", "status", "purge", "lock"))
-    parser.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 1 status of a broken stack, 2 a condition that one line on standard error names, 130 or 143
+    interrupted."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda which, _: sys.exit(128 + which))
     try:
-        settings = load_settings()
-        if options.command == "up":
-            print(f"up in {lifecycle.up(settings):.1f} s")
-        elif options.command == "down":
-            print("stopped:", *(lifecycle.down(settings) or ["nothing ran"]))
-        elif options.command == "purge":
-            lifecycle.purge(settings)
-        elif options.command == "lock":
-            from fraudstream.stack.resolve import write_lock
-
-            print(f"{write_lock()} artifacts locked")
+        return _run(_parser().parse_args(argv))
     except FraudstreamError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("interrupted; `make down` stops what still runs", file=sys.stderr)
         return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fraudstream.stack", description="The local stack.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="start what does not run yet and wait until it is ready")
+    start.add_argument(
+        "--connector",
+        action="append",
+        metavar="NAME",
+        help="register docker/connect/NAME.json; repeatable; without it transactions; `none` registers no connector",
+    )
+    commands.add_parser("down", help="stop everything; data stays")
+    commands.add_parser("status", help="what runs, and how far it is; exit code 1 when something is broken")
+    commands.add_parser("purge", help="stop everything and delete all data")
+    commands.add_parser("lock", help="write conf/jars.lock anew from the versions in docker/.env")
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "lock":
+        from fraudstream.stack.resolve import write_lock
+
+        count = write_lock()
+        _tell(options, {"artifacts": count}, f"{count} artifacts locked")
+        return 0
+    settings = load_settings()
+    if options.command == "up":
+        seconds = _up(settings, options.connector or ["transactions"])
+        _tell(options, {"seconds": round(seconds, 2)}, f"up after {seconds:.1f} s; `make status` shows it")
+    elif options.command == "down":
+        stopped = lifecycle.down(settings)
+        _tell(options, {"stopped": stopped}, f"stopped: {', '.join(stopped) or 'nothing ran'}")
+    elif options.command == "purge":
+        folders = [str(folder) for folder in lifecycle.purge(settings)]
+        _tell(options, {"deleted": folders}, f"deleted: {', '.join(folders) or 'nothing was there'}")
+    else:
+        found = lifecycle.status(settings)
+        _tell(options, found, as_text(found, wants_colour()))
+        stopped_cleanly = all(each["state"] == "stopped" for each in found["components"].values())
+        return 0 if found["healthy"] or stopped_cleanly else 1
     return 0
+
+
+def _up(settings: StackSettings, names: Sequence[str]) -> float:
+    known = sorted(path.stem for path in connect.CONNECTORS.glob("*.json"))
+    wanted = [name for name in names if name != "none"]
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"no connector {name!r}; the files in {connect.CONNECTORS} are {', '.join(known)}.")
+    seconds = lifecycle.up(settings, connector=None)
+    for name in wanted:
+        connect.put_connector(settings, connect.CONNECTORS / f"{name}.json")
+    return seconds
+
+
+def _tell(options: argparse.Namespace, found: object, text: str) -> None:
+    print(json.dumps(found, indent=2) if options.json else text)
 
 
 if __name__ == "__main__":

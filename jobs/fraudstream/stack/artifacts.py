@@ -9,8 +9,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +57,38 @@ def read_lock(path: Path = LOCK_FILE) -> tuple[Artifact, ...]:
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 3 or words[0] not in GROUPS or not 3 <= words[1].count(":") + 1 <= 5 or len(words[2]) != 64:
-            raise ConfigError(f"{path}, line {number}: not `group coordinate sha256`; run `{_COMMAND} lock` anew.")
+            raise ConfigError(
+                f"{path}, line {number}: not `group coordinate sha256`; run `python -m fraudstream.stack lock`."
+            )
         found.append(Artifact(*words))
     return tuple(found)
 
 
-_COMMAND = "python -m fraudstream.stack"
+def roots(versions: Mapping[str, str]) -> dict[str, list[str]]:
+    """The coordinates asked for, per group, by the names of StackSettings.versions; the rest of a group follows."""
+    kafka, spark = versions["kafka"], versions["spark"]
+    series = ".".join(spark.split(".")[:2])
+    kafka_names = ("kafka_2.13", "connect-runtime", "connect-json", "kafka-tools")
+    return {
+        "spark": [
+            f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark}",
+            f"io.delta:delta-spark_{series}_2.13:{versions['delta']}",
+            f"org.postgresql:postgresql:{versions['postgres_jdbc']}",
+        ],
+        "kafka": [f"org.apache.kafka:{name}:{kafka}" for name in kafka_names],
+        "debezium": [f"io.debezium:debezium-connector-postgres:tar.gz:plugin:{versions['debezium']}"],
+    }
+
+
+def require_locked(versions: Mapping[str, str]) -> None:
+    """Raises ConfigError when the lock file is not made from these versions."""
+    locked = {artifact.coordinate for artifact in read_lock()}
+    for coordinate in (each for group in roots(versions).values() for each in group):
+        if coordinate not in locked:
+            raise ConfigError(
+                f"docker/.env or the environment asks for {coordinate}, which {LOCK_FILE} does not hold; correct the "
+                "version, or run `python -m fraudstream.stack lock`."
+            )
 
 
 def jars(group: str) -> list[Path]:
@@ -167,9 +192,7 @@ def _progress(count: int, total: int, name: str) -> None:
 def fetch(artifact: Artifact, scratch: Path) -> Path:
     """Download one file from Maven Central below `scratch`. Raises StackError saying what cannot be had and why."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs warns of a missing XDG_RUNTIME_DIR
-            from jgo.maven import MavenContext
+        from jgo.maven import MavenContext
     except ImportError:
         raise StackError("the package jgo, which fetches jars, is not installed; run `make setup`.") from None
     maven_group, name, version, kind, classifier = artifact.parts

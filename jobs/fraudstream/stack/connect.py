@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import StackError
+from fraudstream.stack import kafka
 from fraudstream.stack.artifacts import debezium_plugin
-from fraudstream.stack.kafka import java_command
-from fraudstream.stack.processes import explain, pid_of, require_free_port, start, stop, wait_until
+from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
 from fraudstream.stack.template import render, render_file
 
@@ -35,10 +35,13 @@ def variables(settings: StackSettings) -> dict[str, str]:
 
 
 def launch(settings: StackSettings) -> None:
-    """Start the worker. Does not wait."""
-    require_free_port(settings.connect_port, "connect", "CONNECT_PORT")
+    """Start the worker. Does not wait. Kafka must run.
+
+    The states that the last worker left are deleted: those of a killed one still say RUNNING.
+    """
+    kafka.delete_topic(settings, "connect-status")
     config = render_file(CONNECTORS / "worker.properties", settings.folder / "config", variables(settings))
-    start(settings, "connect", java_command("org.apache.kafka.connect.cli.ConnectDistributed", "1g", config))
+    start(settings, "connect", kafka.java_command("org.apache.kafka.connect.cli.ConnectDistributed", "1g", config))
 
 
 def wait_ready(settings: StackSettings) -> None:

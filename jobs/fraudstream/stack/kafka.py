@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from fraudstream.errors import StackError
 from fraudstream.stack.artifacts import jars
 from fraudstream.stack.java import require_java
-from fraudstream.stack.processes import is_open, require_free_port, start, stop, wait_until
+from fraudstream.stack.processes import is_open, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
 from fraudstream.stack.template import render_file
 
@@ -32,7 +32,7 @@ def java_command(main: str, heap: str, *arguments: str | Path) -> list[str | Pat
             *arguments]  # fmt: skip
 
 
-_FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto", "-XX:-UsePerfData", "-Djava.awt.headless=true")
+_FLAGS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 
 
 def variables(settings: StackSettings) -> dict[str, str]:
@@ -42,38 +42,47 @@ def variables(settings: StackSettings) -> dict[str, str]:
         "CONTROLLER_ADDRESS": controller,
         "BROKER_LISTENERS": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
         "BROKER_ADVERTISED_LISTENERS": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-        "BROKER_LOG_DIR": str(settings.folder / "kafka"),
+        "BROKER_LOG_DIR": str(data_folder(settings)),
     }
+
+
+def data_folder(settings: StackSettings) -> Path:
+    """The broker's log folder: topics, one folder for each partition."""
+    return settings.folder / "kafka"
 
 
 def launch(settings: StackSettings) -> None:
     """Start the broker, formatting its folder first where there is none. Does not wait."""
-    require_free_port(settings.kafka_port, "kafka", "KAFKA_PORT")
-    require_free_port(settings.kafka_controller_port, "kafka", "KAFKA_CONTROLLER_PORT")
     config = render_file(DOCKER / "kafka" / "broker.properties", settings.folder / "config", variables(settings))
-    if not (settings.folder / "kafka" / "meta.properties").exists():
+    if not (data_folder(settings) / "meta.properties").exists():
         _format(settings, config)
     start(settings, "kafka", java_command("kafka.Kafka", "512m", config))
 
 
 def _format(settings: StackSettings, config: Path) -> None:
-    shutil.rmtree(settings.folder / "kafka", ignore_errors=True)
+    shutil.rmtree(data_folder(settings), ignore_errors=True)
     # An id that starts with a hyphen would be read as an option.
     cluster = base64.urlsafe_b64encode(b"\x00" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     command = java_command("kafka.tools.StorageTool", "128m", "format", "--standalone", "-t", cluster, "-c", config)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        shutil.rmtree(settings.folder / "kafka", ignore_errors=True)
+        shutil.rmtree(data_folder(settings), ignore_errors=True)
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise StackError(f"Kafka's folder {settings.folder / 'kafka'} cannot be formatted: {' | '.join(lines[-3:])}")
 
 
 def admin(settings: StackSettings) -> AdminClient:
-    """A client for topics and offsets that keeps quiet while the broker does not answer."""
-    silent = logging.getLogger("fraudstream.stack.kafka")
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False
-    return AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0}, logger=silent)
+    """A client for topics and offsets."""
+    return AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0}, logger=quiet_logger())
+
+
+def quiet_logger() -> logging.Logger:
+    """For clients: they report every refused connection while the broker starts or is down."""
+    silent = logging.getLogger("fraudstream.stack.client")
+    if not silent.handlers:
+        silent.addHandler(logging.NullHandler())
+        silent.propagate = False
+    return silent
 
 
 def wait_ready(settings: StackSettings) -> None:
@@ -91,6 +100,13 @@ def wait_ready(settings: StackSettings) -> None:
     if ALERTS_TOPIC not in client.list_topics(timeout=10).topics:
         topic = NewTopic(ALERTS_TOPIC, num_partitions=settings.topic_partitions, replication_factor=1)
         client.create_topics([topic])[ALERTS_TOPIC].result(30)
+
+
+def delete_topic(settings: StackSettings, name: str) -> None:
+    """Delete a topic; without effect where there is none."""
+    client = admin(settings)
+    if name in client.list_topics(timeout=10).topics:
+        client.delete_topics([name])[name].result(30)
 
 
 def halt(settings: StackSettings) -> bool:

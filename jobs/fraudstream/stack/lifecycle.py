@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fraudstream.errors import StackError
-from fraudstream.stack import connect, kafka, postgres, secrets
-from fraudstream.stack.artifacts import jars
+from fraudstream.stack import connect, guard, kafka, postgres, secrets
+from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
-from fraudstream.stack.processes import pid_of
+from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, explain, forget, pid_of, require_free_ports
 from fraudstream.stack.settings import StackSettings
+from fraudstream.stack.status import status
+
+__all__ = ["down", "purge", "status", "up"]
 
 TRANSACTIONS = connect.CONNECTORS / "transactions.json"
-_DISK = 2 * 1024**3
+_DISK_BYTES = 2 * 1024**3
+_HALT = {"connect": connect.halt, "kafka": kafka.halt, "postgres": postgres.halt}
+# What a run writes and what means nothing without the topics that purge deletes.
+_PURGED = ("lake", "checkpoints", "progress", "stack")
+_log = logging.getLogger("fraudstream.stack")
 
 
 def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
     """Start what does not run yet, register `connector` (None: none) and wait until all is ready. Returns seconds.
 
-    A component that cannot start stops those which this call started, and raises StackError.
+    When a component cannot start, those that this call started are stopped again. Raises StackError, ConfigError or
+    GuardError saying why.
     """
     began = time.monotonic()
     with _alone(settings):
-        _require_room(settings)
-        require_java()
-        jars("kafka")
-        passwords = secrets.ensure(settings.folder / "secrets")
+        missing = [component for component in COMPONENTS if pid_of(settings, component) is None]
+        if missing:
+            _require_conditions(settings, missing)
         started: list[str] = []
         try:
-            _start_missing(settings, passwords, started)
+            _start(settings, missing, started)
             if connector is not None:
                 connect.put_connector(settings, connector)
         except BaseException:
@@ -44,20 +51,40 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
     return time.monotonic() - began
 
 
-_HALT = {"postgres": postgres.halt, "kafka": kafka.halt, "connect": connect.halt}
+def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
+    """All that can be wrong is said before the first process starts."""
+    free = shutil.disk_usage(settings.folder).free
+    if free < _DISK_BYTES:
+        raise StackError(
+            f"{settings.folder} has {free / 1024**3:.1f} GiB free, and 2 GiB are needed; make room, or set "
+            "FRAUDSTREAM_HOME to a folder on another disk."
+        )
+    require_java()
+    for component in missing:
+        if crashed(settings, component):
+            _log.warning("%s had ended by itself; starting it anew; %s", TITLES[component],
+                         explain(settings, component))  # fmt: skip
+            forget(settings, component)
+    require_free_ports(settings, missing)
+    require_locked(settings.versions)
+    jars("kafka")
+    debezium_plugin()
 
 
-def _start_missing(settings: StackSettings, passwords: dict[str, str], started: list[str]) -> None:
-    missing = [component for component in _HALT if pid_of(settings, component) is None]
-    if "kafka" in missing:
-        started.append("kafka")
-        kafka.launch(settings)
+def _start(settings: StackSettings, missing: list[str], started: list[str]) -> None:
+    passwords: Mapping[str, str] = secrets.ensure(settings.folder / "secrets")
     if "postgres" in missing:
         started.append("postgres")
         postgres.launch(settings, passwords)
+    if "kafka" in missing:
+        started.append("kafka")
+        kafka.launch(settings)
     postgres.wait_ready(settings, passwords)
     kafka.wait_ready(settings)
     if "connect" in missing:
+        # Connect starts the connectors it knows as soon as it runs: what forbids that must be seen before.
+        for name, config in guard.stored_connectors(settings).items():
+            guard.require_slot_not_ahead(settings, name, config)
         started.append("connect")
         connect.launch(settings)
     connect.wait_ready(settings)
@@ -68,31 +95,40 @@ def down(settings: StackSettings) -> list[str]:
     if not settings.folder.exists():
         return []
     with _alone(settings):
-        return [component for component in reversed(_HALT) if _HALT[component](settings)]
+        return [component for component in _HALT if _HALT[component](settings)]
 
 
-def purge(settings: StackSettings) -> None:
-    """Stop the stack and delete its data, secrets and logs."""
+def purge(settings: StackSettings) -> list[Path]:
+    """Stop the stack and delete its data, secrets and logs, and the lake, checkpoints and progress that were made from
+    its topics. Replication slots are dropped first where PostgreSQL runs. Returns the folders deleted."""
+    if not settings.folder.exists():
+        return []
+    if pid_of(settings, "postgres") is not None:
+        with _alone(settings):
+            connect.halt(settings)
+            postgres.drop_slots(settings)
     down(settings)
-    shutil.rmtree(settings.folder, ignore_errors=True)
+    found = [settings.home / name for name in _PURGED if (settings.home / name).exists()]
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 @contextlib.contextmanager
-def _alone(settings: StackSettings, seconds: float = 120) -> Iterator[None]:
+def _alone(settings: StackSettings, seconds: float = 180) -> Iterator[None]:
+    """Keep other starts and stops of this home waiting. The lock ends with the process, however that ends."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.folder / "lock", timeout=seconds):
-            yield
-    except Timeout:
-        raise StackError(
-            f"another start or stop of the stack in {settings.folder} is under way for {seconds:.0f} s; wait for it."
-        ) from None
-
-
-def _require_room(settings: StackSettings) -> None:
-    free = shutil.disk_usage(settings.folder).free
-    if free < _DISK:
-        raise StackError(
-            f"{settings.folder} has {free / 1024**3:.1f} GiB free, and 2 GiB are needed; make room, or set "
-            "FRAUDSTREAM_HOME to another disk."
-        )
+    limit = time.monotonic() + seconds
+    with (settings.folder / "lock").open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    raise StackError(
+                        f"another start or stop of the stack has held {lock.name} for {seconds:.0f} s; wait for it, or "
+                        "end it."
+                    ) from None
+                time.sleep(0.1)
+        yield

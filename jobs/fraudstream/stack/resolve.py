@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from fraudstream.errors import StackError
-from fraudstream.stack.artifacts import LOCK_FILE, Artifact, fetch, sha256
-from fraudstream.stack.settings import load_environment
+from fraudstream.stack.artifacts import LOCK_FILE, Artifact, fetch, roots, sha256
+from fraudstream.stack.settings import load_settings
 
 _HEAD = """\
-# Every jar that is fetched, with its checksum: group, Maven coordinate (group:name[:type[:classifier]]:version), SHA-256.
+# Every file that is fetched: group, Maven coordinate (group:name[:type[:classifier]]:version), SHA-256.
 # Written by `python -m fraudstream.stack lock` from the versions in docker/.env. Do not edit.
 """
-
-
-def roots(versions: Mapping[str, str]) -> dict[str, list[str]]:
-    """The coordinates asked for, per group; the rest of a group follows from them."""
-    kafka, spark = versions["KAFKA_VERSION"], versions["SPARK_VERSION"]
-    series = ".".join(spark.split(".")[:2])
-    return {
-        "spark": [
-            f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark}",
-            f"io.delta:delta-spark_{series}_2.13:{versions['DELTA_VERSION']}",
-            f"org.postgresql:postgresql:{versions['POSTGRES_JDBC_VERSION']}",
-        ],
-        # log4j-slf4j-impl binds slf4j 1.7, which Kafka 4.3 uses; it takes the version of Kafka's own log4j.
-        "kafka": [f"org.apache.kafka:{name}:{kafka}" for name in ("kafka_2.13", "connect-runtime", "connect-json",
-                                                                 "kafka-tools")],
-        "debezium": [f"io.debezium:debezium-connector-postgres:tar.gz:plugin:{versions['DEBEZIUM_VERSION']}"],
-    }  # fmt: skip
 
 
 def write_lock(path: Path = LOCK_FILE) -> int:
@@ -40,9 +23,10 @@ def write_lock(path: Path = LOCK_FILE) -> int:
     Returns the number of artifacts. Raises StackError when two files of one group would have one name.
     """
     wanted: list[tuple[str, str]] = []
-    for group, coordinates in roots(load_environment()).items():
+    for group, coordinates in roots(load_settings().versions).items():
         resolved = coordinates if group == "debezium" else _resolve(coordinates)
         if group == "kafka":
+            # Binds slf4j 1.7, which Kafka uses, in the version of Kafka's own log4j.
             log4j = next(text.split(":")[-1] for text in resolved if ":log4j-core:" in text)
             resolved.append(f"org.apache.logging.log4j:log4j-slf4j-impl:{log4j}")
         if group == "spark":
@@ -82,4 +66,4 @@ def _check_names(locked: Iterable[Artifact]) -> None:
     seen: dict[str, str] = {}
     for artifact in locked:
         if seen.setdefault(artifact.filename, artifact.coordinate) != artifact.coordinate:
-            raise StackError(f"{seen[artifact.filename]} and {artifact.coordinate} have one file name; drop one of them.")
+            raise StackError(f"{seen[artifact.filename]} and {artifact.coordinate} have one file name; drop one.")

@@ -1,0 +1,166 @@
+"""What runs, how far capture is, how much is stored: one dictionary for machines, one text for people."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from fraudstream.errors import StackError
+from fraudstream.stack import connect, kafka, postgres
+from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, log_file, ports, process_of, tail
+from fraudstream.stack.settings import StackSettings
+
+
+def status(settings: StackSettings) -> dict[str, Any]:
+    """The stack's state, as JSON-ready values:
+
+    home; healthy (all run and answer, no connector failed); components: name -> state (running, not answering,
+    crashed, stopped), pid, port, uptime_s, rss_bytes, log, last_lines (of a crashed one); connectors: name ->
+    connector, tasks, trace; slots: name, database, active, wal_status, retained_bytes; topics: name -> partitions,
+    offsets (last minus first, so transaction markers count too), bytes on disk; disk: free_bytes, used_bytes.
+    What a component that does not answer would tell is empty.
+    """
+    slots = _asked(lambda: postgres.slots(settings), settings, "postgres")
+    topics = _asked(lambda: _topics(settings), settings, "kafka")
+    found = _asked(lambda: _connectors(settings), settings, "connect")
+    answers = {"postgres": slots is not None, "kafka": topics is not None, "connect": found is not None}
+    components = {name: _component(settings, name, answers[name]) for name in COMPONENTS}
+    broken = any("FAILED" in (each["connector"], *each["tasks"]) for each in (found or {}).values())
+    return {
+        "home": str(settings.home),
+        "healthy": all(each["state"] == "running" for each in components.values()) and not broken,
+        "components": components,
+        "connectors": found or {},
+        "slots": slots or [],
+        "topics": topics or {},
+        "disk": {"free_bytes": _free_bytes(settings.home), "used_bytes": _size(settings.folder)},
+    }
+
+
+def _asked(question: Callable[[], Any], settings: StackSettings, component: str) -> Any:
+    if process_of(settings, component) is None:
+        return None
+    try:
+        return question()
+    except (StackError, psycopg2.Error, KafkaException):
+        return None
+
+
+def _component(settings: StackSettings, name: str, answers: bool) -> dict[str, Any]:
+    (port, *_), process = ports(settings, name).values(), process_of(settings, name)
+    log = log_file(settings, name)
+    found: dict[str, Any] = {"state": "stopped", "pid": None, "port": port, "log": str(log)}
+    if process is not None:
+        found |= {"state": "running" if answers else "not answering", "pid": process.pid}
+        found |= {"uptime_s": round(time.time() - process.create_time(), 1), "rss_bytes": _memory(process)}
+    elif crashed(settings, name):
+        found |= {"state": "crashed", "last_lines": tail(log, 3)}
+    return found
+
+
+def _memory(process: psutil.Process) -> int:
+    """Resident bytes of the process and its children; memory that PostgreSQL's processes share counts once each."""
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _connectors(settings: StackSettings) -> dict[str, Any]:
+    return {name: connect.connector_status(settings, name) for name in connect.connectors(settings)}
+
+
+def _topics(settings: StackSettings) -> dict[str, Any]:
+    client = kafka.admin(settings)
+    found = client.list_topics(timeout=5).topics
+    places = [TopicPartition(name, number) for name, topic in found.items() for number in topic.partitions]
+    ends = client.list_offsets({place: OffsetSpec.latest() for place in places}, request_timeout=5)
+    starts = client.list_offsets({place: OffsetSpec.earliest() for place in places}, request_timeout=5)
+    offsets = {place: ends[place].result().offset - starts[place].result().offset for place in places}
+    return {
+        name: {
+            "partitions": len(topic.partitions),
+            "offsets": sum(count for place, count in offsets.items() if place.topic == name),
+            "bytes": sum(_size(kafka.data_folder(settings) / f"{name}-{number}") for number in topic.partitions),
+        }
+        for name, topic in sorted(found.items())
+    }
+
+
+def _size(folder: Path) -> int:
+    """Bytes that the files below a folder take on disk."""
+    total = 0
+    for root, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
+def as_text(found: Mapping[str, Any], colour: bool) -> str:
+    """The state for people: aligned, a few lines for each part that there is something to say about."""
+    lines = [f"stack in {found['home']}"]
+    for name, each in found["components"].items():
+        facts = f"port {each['port']}"
+        if each["pid"]:
+            facts += f"  pid {each['pid']}  up {_duration(each['uptime_s'])}  {_bytes(each['rss_bytes'])}"
+        lines.append(f"  {TITLES[name]:<14} {_painted(each['state'], 13, colour)} {facts}")
+        lines += [f"    {line}" for line in each.get("last_lines", [])]
+        if each["state"] in ("crashed", "not answering"):
+            lines.append(f"    see {each['log']}; `make up` starts what is missing")
+    for name, each in found["connectors"].items():
+        lines.append(f"  connector {name}: {_painted(each['connector'], 0, colour)}, tasks {each['tasks'] or 'none'}")
+        lines += [f"    {each['trace']}"] if each["trace"] else []
+    for each in found["slots"]:
+        active = "active" if each["active"] else "not active"
+        retained = _bytes(each["retained_bytes"] or 0)
+        lines.append(f"  slot {each['name']} ({each['database']}): {active}, {each['wal_status']}, retains {retained}")
+    for name, each in found["topics"].items():
+        size = f"{each['partitions']:>3} partitions {each['offsets']:>12,} offsets {_bytes(each['bytes']):>9}"
+        lines.append(f"  topic {name:<34} {size}")
+    disk = found["disk"]
+    lines.append(f"  disk: {_bytes(disk['used_bytes'])} used by the stack, {_bytes(disk['free_bytes'])} free")
+    return "\n".join(lines)
+
+
+def wants_colour() -> bool:
+    """Only a terminal whose user did not forbid it (NO_COLOR) gets colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _painted(state: str, width: int, colour: bool) -> str:
+    code = {"running": 32, "RUNNING": 32, "stopped": 90}.get(state, 31)
+    return f"\x1b[{code}m{state:<{width}}\x1b[0m" if colour else f"{state:<{width}}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
