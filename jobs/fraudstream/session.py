@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
@@ -24,6 +25,7 @@ def build_session(name: str, settings: Mapping[str, str] | None = None) -> Spark
         require_java()
         own = os.environ.get("SPARK_SUBMIT_ARGS", "")
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(local_submit_arguments())} {own} pyspark-shell"
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(name)
     for key, value in (settings or {}).items():

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line
-from fraudstream.streams.tables import ALERT_PAYLOAD, ALERTS, create_table
+from fraudstream.streams.tables import ALERT_PAYLOAD, ALERTS, create_table, names
 
 
 def alert_rows(records: DataFrame) -> DataFrame:
@@ -23,7 +23,7 @@ def alert_rows(records: DataFrame) -> DataFrame:
         F.col("offset").alias("alert_offset"),
         F.col("value").cast("string").alias("payload"),
     )
-    return parsed.select(*ALERTS.fieldNames())
+    return parsed.select(*names(ALERTS))
 
 
 def first_copies(alerts: DataFrame) -> DataFrame:

@@ -11,13 +11,14 @@ from fraudstream.config import Kafka
 
 # What the reader of change events needs of a record.
 RECORD_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
-# A consumer of Spark's keeps no group: these belong to a stream alone and mean nothing to a batch read.
-_STREAM_ONLY = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay")
+# Options that size micro-batches: refused by a real-time query, meaningless to a batch read.
+_BATCH_SIZE = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay")
 
 
-def read_stream(spark: SparkSession, kafka: Kafka, topic: str) -> DataFrame:
+def read_stream(spark: SparkSession, kafka: Kafka, topic: str, *, real_time: bool = False) -> DataFrame:
     """The topic's records from its beginning (or from the query's checkpoint), committed ones only."""
-    reader = spark.readStream.format("kafka").options(**kafka.options).options(**kafka.source)
+    source = _unsized(kafka.source) if real_time else kafka.source
+    reader = spark.readStream.format("kafka").options(**kafka.options).options(**source)
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", topic)
@@ -33,8 +34,7 @@ def read_range(
     spark: SparkSession, kafka: Kafka, topic: str, start: Mapping[str, int], end: Mapping[str, int]
 ) -> DataFrame:
     """The records of `topic` with start <= offset < end, per partition number (as text)."""
-    source = {key: value for key, value in kafka.source.items() if key not in _STREAM_ONLY}
-    reader = spark.read.format("kafka").options(**kafka.options).options(**source)
+    reader = spark.read.format("kafka").options(**kafka.options).options(**_unsized(kafka.source))
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", topic)
@@ -44,6 +44,10 @@ def read_range(
         .load()
         .select(*RECORD_COLUMNS)
     )
+
+
+def _unsized(source: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in source.items() if key not in _BATCH_SIZE}
 
 
 def sink_options(kafka: Kafka, topic: str) -> dict[str, str]:

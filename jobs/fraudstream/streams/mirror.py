@@ -13,7 +13,7 @@ from fraudstream.cdc.columns import change_events
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line, parts_of
 from fraudstream.streams.rule_query import ENTRIES
-from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table
+from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
 
 TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
 # Years 1 to 9999: what readers of the tables can show. The exact number stays in created_us.
@@ -49,7 +49,7 @@ def mirrored_events(records: DataFrame, max_bytes: int) -> DataFrame:
 def newest_changes(changes: DataFrame) -> DataFrame:
     """The winning change of each row id among `changes` (columns of TRANSACTIONS, truncates left out)."""
     rows = changes.where(F.col("op").isin("c", "u", "d", "r")).withColumn("deleted", F.col("op") == "d")
-    row = F.struct(*TRANSACTIONS.fieldNames())
+    row = F.struct(*names(TRANSACTIONS))
     is_snapshot = F.col("op") == "r"
     streamed = F.max_by(F.when(~is_snapshot, row), F.when(~is_snapshot, F.col("offset")))
     snapshot = F.max_by(F.when(is_snapshot, row), F.when(is_snapshot, F.col("offset")))
@@ -75,7 +75,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
 
     def append(rows: DataFrame, table: str, batch_id: int) -> None:
         (
-            rows.select(*TABLES[table].fieldNames())
+            rows.select(*names(TABLES[table]))
             .coalesce(1)
             .write.format("delta")
             .mode("append")

@@ -108,7 +108,7 @@ def _line(progress: StreamingQueryProgress, has_state: bool) -> dict[str, Any]:
 
 def offsets_by_partition(offset: str | None) -> dict[str, int]:
     """{partition: next offset} of Spark's Kafka source offset `{"topic": {"0": 12}}`; empty for none."""
-    if not offset or offset == "null":
+    if not offset or not offset.startswith("{"):  # Spark says "None" or "null" before the first batch
         return {}
     topics = json.loads(offset)
     return {partition: int(number) for topic in topics.values() for partition, number in topic.items()}

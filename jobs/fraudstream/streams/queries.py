@@ -54,13 +54,14 @@ def _record_missing(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> None
 
 
 def _start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, until_caught_up: bool) -> StreamingQuery:
-    records = read_stream(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
+    real_time = rule.trigger == "real-time" and pipeline.triggers.real_time_enabled and not until_caught_up
+    records = read_stream(spark, pipeline.kafka, pipeline.kafka.transactions_topic, real_time=real_time)
     messages = rule_messages(records, rule, pipeline)
     writer = messages.writeStream.format("kafka").options(**sink_options(pipeline.kafka, pipeline.kafka.alerts_topic))
     writer = writer.outputMode("update")
     if until_caught_up:
         writer = writer.trigger(availableNow=True)
-    elif rule.trigger == "real-time" and pipeline.triggers.real_time_enabled:
+    elif real_time:
         writer = writer.trigger(realTime=pipeline.triggers.real_time)
     else:
         writer = writer.trigger(processingTime=pipeline.triggers.rules)

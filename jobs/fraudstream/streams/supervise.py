@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from py4j.protocol import Py4JError
+from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
+
+from fraudstream.errors import FraudstreamError
 
 _POLL_SECONDS = 1
 
@@ -19,6 +23,7 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
     """Wait until every query has ended or SIGTERM or SIGINT asks to stop. The exit code: 0, or 1 if a query failed.
 
     `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile.
+    Raises FraudstreamError when Spark's JVM ends unasked.
     """
     stopping = False
 
@@ -29,15 +34,22 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     failed: dict[str, str] = {}
-    _write_state(progress, queries, failed)
-    while not stopping and (running := [query for query in queries if query.isActive]):
-        _wait(running[0])
-        if _report_failures(queries, failed) or len(running) != sum(query.isActive for query in queries):
-            _write_state(progress, queries, failed)
-    for query in queries:
-        query.stop()
-    _report_failures(queries, failed)
-    _write_state(progress, queries, failed)
+    try:
+        _write_state(progress, queries, failed)
+        while not stopping and (running := [query for query in queries if query.isActive]):
+            _wait(running[0])
+            if _report_failures(queries, failed) or len(running) != sum(query.isActive for query in queries):
+                _write_state(progress, queries, failed)
+        for query in queries:
+            query.stop()
+        _report_failures(queries, failed)
+        _write_state(progress, queries, failed)
+    except (Py4JError, OSError) as error:
+        # A signal to the whole process group ends the JVM too; its checkpoints are made for that.
+        if not stopping:
+            raise FraudstreamError(
+                "Spark's JVM has ended; see the lines above. Start the job again to go on."
+            ) from error
     return 1 if failed else 0
 
 
@@ -60,9 +72,9 @@ def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) 
 
 
 def _head_of(text: str) -> str:
-    """The first lines that say something: what Spark puts around them names the query and its plan."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[:3])[:600]
+    """What went wrong: the first line, and of a Python worker's trace the last, which names the error."""
+    lines = [line.strip() for line in text.split("SQLSTATE")[0].splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:600] if lines else "no reason given"
 
 
 def _write_state(progress: str, queries: Sequence[StreamingQuery], failed: dict[str, str]) -> None:

@@ -13,9 +13,7 @@ ALERT_PAYLOAD = (
     "event_time timestamp, lsn long, tx_id long, topic string, partition int, offset long, committed_at timestamp, "
     "captured_at timestamp"
 )
-ALERTS = StructType.fromDDL(
-    f"{ALERT_PAYLOAD}, detected_at timestamp, alert_partition int, alert_offset long, payload string"
-)
+ALERTS = f"{ALERT_PAYLOAD}, detected_at timestamp, alert_partition int, alert_offset long, payload string"
 _ROW = (
     "id long, user_id long, amount decimal(18,2), card_type string, merchant_id long, "
     "created_at timestamp, created_us long"
@@ -23,21 +21,22 @@ _ROW = (
 _POSITION = (
     "topic string, partition int, offset long, lsn long, tx_id long, committed_at timestamp, captured_at timestamp"
 )
-CHANGES = StructType.fromDDL(
-    f"op string, {_ROW}, before_user_id long, snapshot string, moved boolean, entry string, {_POSITION}"
-)
-TRANSACTIONS = StructType.fromDDL(f"{_ROW}, deleted boolean, op string, {_POSITION}")
-QUARANTINE = StructType.fromDDL(
-    "topic string, partition int, offset long, reason string, key binary, value binary, timestamp timestamp"
-)
+CHANGES = f"op string, {_ROW}, before_user_id long, snapshot string, moved boolean, entry string, {_POSITION}"
+TRANSACTIONS = f"{_ROW}, deleted boolean, op string, {_POSITION}"
+QUARANTINE = "topic string, partition int, offset long, reason string, key binary, value binary, timestamp timestamp"
 # Files of a few kB from every batch are joined as they pile up. Deletion vectors stay off: readers without Spark
 # (deltalake) do not know them.
 _PROPERTIES = {"delta.autoOptimize.autoCompact": "true", "delta.enableDeletionVectors": "false"}
 
 
-def create_table(spark: SparkSession, path: str, columns: StructType) -> None:
+def names(columns: str) -> list[str]:
+    """The column names of a table's DDL."""
+    return [column.split()[0] for column in columns.split(", ")]
+
+
+def create_table(spark: SparkSession, path: str, columns: str) -> None:
     """Make the Delta table at `path` if it is not there."""
-    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(columns)
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(StructType.fromDDL(columns))
     for name, value in _PROPERTIES.items():
         builder = builder.property(name, value)
     builder.execute()
