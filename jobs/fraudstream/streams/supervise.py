@@ -56,8 +56,8 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
 def _wait(query: StreamingQuery) -> None:
     try:
         query.awaitTermination(_POLL_SECONDS)
-    except Exception:
-        return
+    except StreamingQueryException:
+        return  # it is read from the query itself, beside those of the others
 
 
 def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) -> bool:
