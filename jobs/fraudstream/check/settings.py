@@ -1,0 +1,66 @@
+"""The oracle's settings from the parameters in conf/rules.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from fraudstream.check.oracle import SECOND_US, Anomaly, HighAmount, Settings, Velocity
+from fraudstream.errors import ConfigError
+
+_UNITS = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "min": 60 * SECOND_US, "h": 3600 * SECOND_US}
+
+
+def settings_for(rule_file: str, parameters: Mapping[str, Any]) -> Settings:
+    """What the rule of that file means with these parameters; the exercise's values where one is not given.
+
+    Raises ConfigError for a rule or a parameter that the oracle has no definition of.
+    """
+    readers = {"anomaly": _anomaly, "velocity": _velocity, "high_amount": _high_amount}
+    if rule_file not in readers:
+        raise ConfigError(f"the oracle has no definition of rule {rule_file}; it knows {', '.join(readers)}.")
+    left = dict(parameters)
+    settings = readers[rule_file](left)
+    if left:
+        raise ConfigError(f"the oracle knows no parameter {', '.join(sorted(left))} of rule {rule_file}.")
+    return settings
+
+
+def _anomaly(given: dict[str, Any]) -> Anomaly:
+    usual = Anomaly()
+    return Anomaly(
+        history=int(given.pop("history", usual.history)),
+        minimum=int(given.pop("minimum", usual.minimum)),
+        factor=_exact(given.pop("factor", usual.factor)),
+        floor=_cents(given.pop("floor", "500")),
+        sigma=given.pop("method", "mean") == "sigma",
+    )
+
+
+def _velocity(given: dict[str, Any]) -> Velocity:
+    usual = Velocity()
+    return Velocity(
+        window=_duration(given.pop("window", "60s")),
+        more_than=int(given.pop("more_than", usual.more_than)),
+        surcharge={card: _exact(points) for card, points in (given.pop("surcharge", None) or {}).items()},
+    )
+
+
+def _high_amount(given: dict[str, Any]) -> HighAmount:
+    return HighAmount(over=_cents(given.pop("over", "4500")))
+
+
+def _exact(value: Any) -> Fraction:
+    return Fraction(str(value))
+
+
+def _cents(value: Any) -> Fraction:
+    return _exact(value) * 100
+
+
+def _duration(value: Any) -> int:
+    """Microseconds of "60s" or a number of seconds."""
+    text = str(value)
+    unit = text.lstrip("0123456789.")
+    return int(_exact(text.removesuffix(unit)) * _UNITS[unit or "s"])
