@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping
+from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudstream.config import Kafka
+from fraudstream.errors import FraudstreamError
 
 # What the reader of change events needs of a record.
 RECORD_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
+_POLL_SECONDS = 0.5
 # Options that size micro-batches: refused by a real-time query, meaningless to a batch read.
 _BATCH_SIZE = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay")
 
@@ -44,6 +50,34 @@ def read_range(
         .load()
         .select(*RECORD_COLUMNS)
     )
+
+
+def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
+    """Return once `topic` exists; an empty database's topic is made with its first change. Says so while it waits.
+
+    Raises FraudstreamError when no broker answers.
+    """
+    properties = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "default.api.timeout.ms": "10000",
+        "request.timeout.ms": "10000",
+    }
+    properties |= {key.removeprefix("kafka."): value for key, value in kafka.options.items()}
+    admin: Any = spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)  # type: ignore[union-attr]
+    try:
+        waiting = False
+        while topic not in set(admin.listTopics().names().get()):
+            if not waiting:
+                print(f"waiting for topic {topic}: nothing has been written to it yet", file=sys.stderr, flush=True)
+            waiting = True
+            time.sleep(_POLL_SECONDS)
+    except Py4JJavaError as error:
+        raise FraudstreamError(
+            f"Kafka at {kafka.bootstrap_servers} does not answer ({error.java_exception.getMessage()}); start it "
+            "(make up), or correct kafka.bootstrap_servers in conf/pipeline.yaml."
+        ) from error
+    finally:
+        admin.close()
 
 
 def _unsized(source: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress
 from fraudstream.streams.archive import alert_rows, archive_batch
-from fraudstream.streams.kafka import read_stream, sink_options
+from fraudstream.streams.kafka import read_stream, sink_options, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, is_new
 from fraudstream.streams.mirror import TABLES, mirror_batch, mirrored_events
 from fraudstream.streams.recount import recount
@@ -29,6 +29,7 @@ def start_rules(
     spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline, *, until_caught_up: bool = False
 ) -> list[StreamingQuery]:
     """A running query per rule. Raises GuardError before the first one starts if the topic or a checkpoint is unfit."""
+    wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     stateful = [rule for rule in rules if not rule.stateless]
     if stateful:
         check_topic(spark, pipeline.kafka, stateful[0].key)
@@ -70,6 +71,7 @@ def _start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, until_caugh
 
 def start_archive(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
     """The query that alone writes lake/alerts."""
+    wait_for_topic(spark, pipeline.kafka, pipeline.kafka.alerts_topic)
     claim_checkpoint(pipeline.checkpoint(ARCHIVE), {"topic": pipeline.kafka.alerts_topic})
     rows = alert_rows(read_stream(spark, pipeline.kafka, pipeline.kafka.alerts_topic))
     function = archive_batch(spark, pipeline)
@@ -79,6 +81,7 @@ def start_archive(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: b
 def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
     """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine. Raises GuardError
     when its checkpoint is gone but the tables are not: it would append every change a second time."""
+    wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     checkpoint = pipeline.checkpoint(MIRROR)
     if is_new(checkpoint):
         _refuse_filled_tables(spark, pipeline)
