@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fraudstream.rulebook.catalog import Rule, load_rules
 
 from fraudstream import cli, options
-from fraudstream.config import RULES_FILE, load_pipeline
+from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
 
@@ -27,18 +32,24 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.reset:
         queries.reset(pipeline, name)
     spark = build_session("detect_fraud")
-    once = arguments.until_caught_up
-    started = queries.start_rules(spark, rules, pipeline, until_caught_up=once)
-    if once:
-        failed = run_until_stopped(started, pipeline.progress)
-        started = []
-    if "mirror_transactions" in arguments.companions:
-        started.append(queries.start_mirror(spark, pipeline, until_caught_up=once))
-    if "archive_alerts" in arguments.companions:
-        started.append(queries.start_archive(spark, pipeline, until_caught_up=once))
-    code = run_until_stopped(started, pipeline.progress)
+    if arguments.until_caught_up:
+        code = run_until_stopped(queries.start_rules(spark, rules, pipeline, until_caught_up=True), pipeline.progress)
+        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
+        code = max(code, run_until_stopped(started, pipeline.progress))
+    else:
+        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
+        code = run_until_stopped([*started, *queries.start_rules(spark, rules, pipeline)], pipeline.progress)
     spark.stop()
-    return max(code, failed if once else 0)
+    return code
+
+
+def _start_companions(
+    spark: SparkSession, names: list[str], pipeline: Pipeline, *, until_caught_up: bool
+) -> list[StreamingQuery]:
+    from fraudstream.streams import queries
+
+    start = {queries.ARCHIVE: queries.start_archive, queries.MIRROR: queries.start_mirror}
+    return [start[name](spark, pipeline, until_caught_up=until_caught_up) for name in names]
 
 
 def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:

@@ -120,8 +120,12 @@ def _start_batches(
 
 def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: Pipeline) -> StreamingQuery:
     # A pool of its own: the mirror's long jobs share the cores with the rules' short ones instead of preceding them.
+    # The query's thread inherits it; this thread's later jobs must not queue behind a real-time job's endless tasks.
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-    return writer.queryName(name).option("checkpointLocation", pipeline.checkpoint(name)).start()
+    try:
+        return writer.queryName(name).option("checkpointLocation", pipeline.checkpoint(name)).start()
+    finally:
+        spark.sparkContext.setLocalProperty("spark.scheduler.pool", None)  # type: ignore[arg-type]
 
 
 def reset(pipeline: Pipeline, query: str) -> None:
