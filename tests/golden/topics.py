@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
+RULES = ("anomaly", "velocity", "high_amount")
 TOPIC = "dbserver1.public.transactions"
 BASE_US = 1_772_366_400_000_000  # 2026-03-01 12:00:00 UTC: "+0" in the files
 _DAY_US = 86_400_000_000
@@ -71,9 +72,7 @@ def load(path: Path) -> Golden:
         point=found["point"],
         parameters=found.get("rules") or {},
         messages=tuple(_messages(found["topic"], number)),
-        alerts={
-            rule: tuple(base + n for n in found["alerts"][rule]) for rule in ("anomaly", "velocity", "high_amount")
-        },
+        alerts={rule: tuple(base + n for n in found["alerts"][rule]) for rule in RULES},
         evidence={
             rule: {base + int(n): figures for n, figures in by_id.items()}
             for rule, by_id in (found.get("evidence") or {}).items()
@@ -172,9 +171,8 @@ def _add_line(topic: _Topic, line: str, number: int) -> None:
         _add_move(topic, plain, context)
     elif word in ("c", "r", "u", "d"):
         for n, at in _expanded(plain[0], plain[3]):
-            _add_row(
-                topic, word, [n, plain[1], plain[2], at], partition, replace(context, position=len(topic.messages))
-            )
+            here = replace(context, position=len(topic.messages))
+            _add_row(topic, word, [n, plain[1], plain[2], at], partition, here)
     else:
         raise ValueError(f"{number}: no such line: {line}")
 

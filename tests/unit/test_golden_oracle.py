@@ -6,11 +6,11 @@ import pytest
 
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
-from golden.topics import Golden, goldens, pour
+from golden.topics import RULES, Golden, goldens, pour
 
 MAX_BYTES = 262_144
 FILES = goldens()
-RULES = ("anomaly", "velocity", "high_amount")
+COUNTS_OF = (("anomaly", "anomaly"), ("velocity", "velocity"), ("high_amount", "entries"))
 
 
 def verdict(golden: Golden, rule: str):
@@ -29,9 +29,7 @@ def test_the_oracle_finds_the_alerts_worked_out_by_hand(golden, rule):
 
 
 @pytest.mark.parametrize("golden", FILES, ids=lambda golden: golden.name)
-@pytest.mark.parametrize(
-    ("rule", "counts"), [("anomaly", "anomaly"), ("velocity", "velocity"), ("high_amount", "entries")]
-)
+@pytest.mark.parametrize(("rule", "counts"), COUNTS_OF)
 def test_the_oracle_counts_as_worked_out_by_hand(golden, rule, counts):
     assert counted(verdict(golden, rule)) == golden.counts[counts]
 

@@ -80,7 +80,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Anomaly:
-    """Cents; `over_*` are parameters only so that a deliberate mistake can be tried."""
+    """Cents; `remembered` is the horizon of ids in rows; `over_*` are here only so that a mistake can be tried."""
 
     history: int = 50
     minimum: int = 3
@@ -216,8 +216,7 @@ def _is_kept(user: User, transaction_id: int, settings: Anomaly | Velocity) -> b
     if transaction_id not in user.places or settings.remembered == 0:
         return False
     place, time = user.places[transaction_id]
-    longest = max(settings.remembered, settings.history) if isinstance(settings, Anomaly) else settings.remembered
-    if place > len(user.amounts) - longest:
+    if place > len(user.amounts) - settings.remembered:
         return True
     return isinstance(settings, Velocity) and time > user.newest - settings.window - settings.lateness
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from fraudstream.check.oracle import SECOND_US, Anomaly, HighAmount, Settings, Velocity
+from fraudstream.check.oracle import REMEMBERED, SECOND_US, Anomaly, HighAmount, Settings, Velocity
 from fraudstream.errors import ConfigError
 
 _UNITS = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "min": 60 * SECOND_US, "h": 3600 * SECOND_US}
@@ -29,8 +29,10 @@ def settings_for(rule_file: str, parameters: Mapping[str, Any]) -> Settings:
 
 def _anomaly(given: dict[str, Any]) -> Anomaly:
     usual = Anomaly()
+    history = int(given.pop("history", usual.history))
     return Anomaly(
-        history=int(given.pop("history", usual.history)),
+        history=history,
+        remembered=max(REMEMBERED, history),
         minimum=int(given.pop("minimum", usual.minimum)),
         factor=_exact(given.pop("factor", usual.factor)),
         floor=_cents(given.pop("floor", "500")),
