@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import StackError
-from fraudstream.stack import kafka
+from fraudstream.stack import guard, kafka
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
@@ -77,10 +77,13 @@ def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], sec
     """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
 
     Repeating it changes nothing. Raises StackError with the head of the trace when it fails, and when another
-    connector already writes the same topics.
+    connector already writes the same topics; GuardError when its slot is ahead of its stored offset.
     """
     name, config = read_connector(settings, source)
-    _refuse_shared_topics(settings, name, config)
+    registered = connectors(settings)
+    _refuse_shared_topics(name, config, registered)
+    if name not in registered:
+        guard.require_slot_not_ahead(settings, name, config)
     limit = time.monotonic() + seconds
     while True:
         try:
@@ -158,13 +161,13 @@ def connectors(settings: StackSettings) -> dict[str, dict[str, str]]:
     return {name: each["info"]["config"] for name, each in found.items()}
 
 
-def _refuse_shared_topics(settings: StackSettings, name: str, config: Mapping[str, str]) -> None:
-    for other, theirs in connectors(settings).items():
-        if other != name and theirs.get("topic.prefix") == config.get("topic.prefix"):
+def _refuse_shared_topics(name: str, config: Mapping[str, str], registered: Mapping[str, Mapping[str, str]]) -> None:
+    prefix = config.get("topic.prefix")
+    for other, theirs in registered.items():
+        if other != name and theirs.get("topic.prefix") == prefix:
             raise StackError(
-                f"Connector {name} would write the topics {config.get('topic.prefix')}.* that connector {other} "
-                f"already writes, and every change would stand there twice. Delete {other} first, or set another "
-                "topic.prefix."
+                f"Connector {name} is refused: connector {other} already writes the topics {prefix}.*, and every "
+                f"change would stand there twice. Delete {other} first, or set another topic.prefix."
             )
 
 

@@ -19,24 +19,29 @@ _LSN_FIELDS = ("lsn_commit", "lsn_proc", "lsn")
 def require_slot_not_ahead(settings: StackSettings, name: str, config: Mapping[str, Any]) -> None:
     """Raises GuardError when connector `name` has stored an offset and its slot was moved past it: PostgreSQL would
     go on from the slot's position and the changes between the two would be missing without an error."""
+    slot, database = str(config.get("slot.name", "debezium")), str(config.get("database.dbname"))
+    # The slot first: of a running connector it follows the stored offset, so this order cannot accuse it falsely.
+    confirmed = confirmed_lsn(settings, slot, database)
     stored = stored_lsn(settings, name)
-    if stored is None:
+    if confirmed is None or stored is None or confirmed <= stored:
         return
-    slot, database = config.get("slot.name", "debezium"), str(config.get("database.dbname"))
-    with postgres.cursor(settings, database) as cursor:
+    raise GuardError(
+        f"Connector {name} is not started: slot {slot} stands at {lsn_text(confirmed)}, ahead of the connector's "
+        f"stored offset {lsn_text(stored)}, and the changes between them would be missing without an error. "
+        "Find out who moved the slot; `make purge` starts from nothing."
+    )
+
+
+def confirmed_lsn(settings: StackSettings, slot: str, database: str) -> int | None:
+    """The position up to which PostgreSQL takes a slot's changes for received; None without such a slot."""
+    with postgres.cursor(settings, "postgres") as cursor:
         cursor.execute(
             "SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots"
             " WHERE slot_name = %s AND database = %s",
             (slot, database),
         )
         row = cursor.fetchone()
-    if row and row[0] is not None and int(row[0]) > stored:
-        raise GuardError(
-            f"Connector {name} is not started: slot {slot} stands at {lsn_text(int(row[0]))}, ahead of the connector's "
-            f"stored offset {lsn_text(stored)}, and the changes between them would be missing without an error. "
-            f"Compare the lake with PostgreSQL, then start from a new snapshot: `make purge`, or drop slot {slot} and "
-            "delete the connector's offsets."
-        )
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def lsn_text(lsn: int) -> str:
@@ -73,6 +78,9 @@ def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
     try:
         if topic not in consumer.list_topics(timeout=10).topics:
             return
+        # Up to the end of now: a connector at work goes on appending. The last offset may be a transaction marker,
+        # which is no message but brings the position, and at the end the event PARTITION_EOF, past it.
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(30)) is not None:
             error = message.error()
@@ -82,6 +90,8 @@ def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
                 break
             key, value = message.key(), message.value()
             yield _decoded(key), json.loads(value) if value else None
+            if (message.offset() or 0) >= end - 1:
+                return
         raise StackError(f"topic {topic} cannot be read to its end within 30 s; see `make status`.")
     finally:
         consumer.close()

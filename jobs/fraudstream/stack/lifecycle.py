@@ -14,7 +14,7 @@ from fraudstream.errors import StackError
 from fraudstream.stack import connect, guard, kafka, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
-from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, explain, forget, pid_of, require_free_ports
+from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, forget, log_file, pid_of, require_free_ports, tail
 from fraudstream.stack.settings import StackSettings
 from fraudstream.stack.status import status
 
@@ -62,8 +62,10 @@ def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
     require_java()
     for component in missing:
         if crashed(settings, component):
-            _log.warning("%s had ended by itself; starting it anew; %s", TITLES[component],
-                         explain(settings, component))  # fmt: skip
+            log = log_file(settings, component)
+            last = " ".join(tail(log, 1))
+            _log.warning("%s had ended by itself and starts anew; its log is now %s.1 and ends: %s",
+                         TITLES[component], log, last)  # fmt: skip
             forget(settings, component)
     require_free_ports(settings, missing)
     require_locked(settings.versions)

@@ -46,7 +46,7 @@ def binaries() -> Path:
 def launch(settings: StackSettings, passwords: Mapping[str, str]) -> None:
     """Start PostgreSQL, making its data directory first where there is none. Does not wait."""
     data = data_folder(settings)
-    user = _unprivileged_user()
+    user = _unprivileged_user(data)
     if not (data / "complete").exists():
         shutil.rmtree(data, ignore_errors=True)
         _initialise(settings, passwords["postgres"], user)
@@ -171,10 +171,12 @@ def _install(source: Path, target: Path, user: int | None) -> None:
         os.chown(target, user, user)
 
 
-def _unprivileged_user() -> int | None:
+def _unprivileged_user(data: Path) -> int | None:
     """The uid that PostgreSQL runs as when we are root, which it refuses; None: as ourselves."""
     if os.geteuid() != 0:
         return None
+    if data.exists() and data.stat().st_uid:
+        return data.stat().st_uid
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid

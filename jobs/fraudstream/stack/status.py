@@ -25,7 +25,7 @@ def status(settings: StackSettings) -> dict[str, Any]:
     """The stack's state, as JSON-ready values:
 
     home; healthy (all run and answer, no connector failed); components: name -> state (running, not answering,
-    crashed, stopped), pid, port, uptime_s, rss_bytes, log, last_lines (of a crashed one); connectors: name ->
+    crashed, stopped), pid, port, uptime_s, memory_bytes, log, last_lines (of a crashed one); connectors: name ->
     connector, tasks, trace; slots: name, database, active, wal_status, retained_bytes; topics: name -> partitions,
     offsets (last minus first, so transaction markers count too), bytes on disk; disk: free_bytes, used_bytes.
     What a component that does not answer would tell is empty.
@@ -62,20 +62,22 @@ def _component(settings: StackSettings, name: str, answers: bool) -> dict[str, A
     found: dict[str, Any] = {"state": "stopped", "pid": None, "port": port, "log": str(log)}
     if process is not None:
         found |= {"state": "running" if answers else "not answering", "pid": process.pid}
-        found |= {"uptime_s": round(time.time() - process.create_time(), 1), "rss_bytes": _memory(process)}
+        found |= {"uptime_s": round(time.time() - process.create_time(), 1), "memory_bytes": _memory(process)}
     elif crashed(settings, name):
         found |= {"state": "crashed", "last_lines": tail(log, 3)}
     return found
 
 
 def _memory(process: psutil.Process) -> int:
-    """Resident bytes of the process and its children; memory that PostgreSQL's processes share counts once each."""
+    """Memory of the process and its children, a page that n processes share counted as 1/n in each of them where the
+    system tells that (Linux), else once each."""
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:
-            total += each.memory_info().rss
-        except psutil.NoSuchProcess:
+            found = each.memory_full_info()
+        except psutil.Error:
             continue
+        total += getattr(found, "pss", 0) or found.rss
     return total
 
 
@@ -122,7 +124,7 @@ def as_text(found: Mapping[str, Any], colour: bool) -> str:
     for name, each in found["components"].items():
         facts = f"port {each['port']}"
         if each["pid"]:
-            facts += f"  pid {each['pid']}  up {_duration(each['uptime_s'])}  {_bytes(each['rss_bytes'])}"
+            facts += f"  pid {each['pid']}  up {_duration(each['uptime_s'])}  {_bytes(each['memory_bytes'])}"
         lines.append(f"  {TITLES[name]:<14} {_painted(each['state'], 13, colour)} {facts}")
         lines += [f"    {line}" for line in each.get("last_lines", [])]
         if each["state"] in ("crashed", "not answering"):
