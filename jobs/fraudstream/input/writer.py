@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.input.database import explained
 from fraudstream.input.ledger import Ledger
 from fraudstream.input.plan import REACH, UPDATED_FIELDS, Planned, Step
 from fraudstream.input.rows import CARD_TYPES, DEFAULT_TIME, KINDS, RowArray, amount_text, time_texts
@@ -25,7 +26,11 @@ _INSERT = (
     "INSERT INTO public.transactions (user_id, amount, card_type, merchant_id{time}) "
     "SELECT * FROM unnest(%s::int[], %s::numeric[], %s::text[], %s::int[]{times}) RETURNING id"
 )
-_NEXT_IDS = "SELECT nextval(pg_get_serial_sequence('public.transactions', 'id')::regclass) FROM generate_series(1, %s)"
+_NEXT_IDS = """
+    SELECT nextval(ids.name)
+    FROM (SELECT pg_get_serial_sequence('public.transactions', 'id')::regclass AS name OFFSET 0) AS ids,
+        generate_series(1, %s)
+"""
 _COPY = "COPY public.transactions (id, user_id, amount, card_type, merchant_id{time}) FROM STDIN"
 _UPDATE = """
     UPDATE public.transactions AS old
@@ -106,7 +111,7 @@ class Writer:
                     with contextlib.suppress(psycopg2.Error):
                         connection.rollback()
             if isinstance(error, psycopg2.Error):
-                raise FraudstreamError(_explained(error)) from None
+                raise FraudstreamError(explained(error)) from None
             raise
 
     def close(self) -> None:
@@ -122,7 +127,7 @@ class Writer:
                     # A lock that is not released must not hold the producer, nor its Ctrl-C, for ever.
                     cursor.execute("SET lock_timeout = '15s'")
             except psycopg2.Error as error:
-                raise FraudstreamError(_explained(error)) from None
+                raise FraudstreamError(explained(error)) from None
             self._connections.append(connection)
         return self._connections[:count]
 
@@ -183,7 +188,7 @@ class Writer:
             if self._ledger:
                 self._ledger.append("unknown", opened.changes)
             raise FraudstreamError(
-                f"{_explained(error)} Whether the last {len(opened.changes)} changes were committed is unknown."
+                f"{explained(error)} Whether the last {len(opened.changes)} changes were committed is unknown."
             ) from None
         if self._ledger:
             self._ledger.append("committed", opened.changes)
@@ -219,17 +224,3 @@ def _array(values: list[Any]) -> str:
 def _one(cursor: Cursor) -> Any:
     row = cursor.fetchone()
     return row[0] if row else None
-
-
-def _explained(error: psycopg2.Error) -> str:
-    """One line: what happened and what to do."""
-    what = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
-    if isinstance(error, psycopg2.errors.UndefinedTable):
-        return f"{what.split(' LINE ')[0]}; make the tables with `make up`, or name another database with --dsn."
-    if isinstance(error, psycopg2.errors.InsufficientPrivilege):
-        return f"{what}; the role in --dsn must be allowed to write the table (role app of the local stack is)."
-    if isinstance(error, psycopg2.errors.LockNotAvailable):
-        return f"{what}; another session holds a lock (see pg_locks). The batch was rolled back."
-    if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
-        return f"PostgreSQL does not answer: {what}. Start it with `make up`, or name another database with --dsn."
-    return f"PostgreSQL refused a batch, which was rolled back: {what}."
