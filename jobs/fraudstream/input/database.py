@@ -7,7 +7,8 @@ import psycopg2
 
 def explained(error: psycopg2.Error) -> str:
     """One line: what happened and what to do."""
-    what = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+    text = str(error).split("Is the server running")[0]
+    what = " ".join(text.split()).removesuffix(".") or type(error).__name__
     if isinstance(error, psycopg2.errors.UndefinedTable):
         return f"{what.split(' LINE ')[0]}; make the tables with `make up`, or name another database with --dsn."
     if isinstance(error, (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.ReadOnlySqlTransaction)):

@@ -148,7 +148,7 @@ _EPISODES: tuple[tuple[Callable[[_Scene], list[Event]], int], ...] = (
     (_burst, 450),
     (_card_testing, 500),
     (_amount_jump, 2000),
-    (_compromised_merchant, 100),
+    (_compromised_merchant, 300),
     (_salary_week, 500),
     (_shopping_day, 300),
     (_yearly_purchase, 500),

@@ -79,7 +79,7 @@ def steps(blocks: Iterator[RowArray], cut: Cut, seed: int) -> Iterator[Step]:
 
 def _batches(blocks: Iterator[RowArray], size: int, limit: int | None) -> Iterator[RowArray]:
     left = limit if limit is not None else -1
-    rest = next(blocks)[:0]
+    rest = next(blocks)
     while left:
         wanted = size if left < 0 else min(size, left)
         parts = [rest]
