@@ -1,0 +1,104 @@
+"""What both readers look for in a message, within which limits, and the words for what they cannot read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Spark SQL types of the fields. A `string` field may be any JSON value, of which the reader looks at the text;
+# a `variant` keeps its JSON type.
+_ROW = {
+    "id": "long",
+    "user_id": "long",
+    "amount": "variant",
+    "card_type": "variant",
+    "merchant_id": "long",
+    "created_at": "string",
+}
+_SOURCE = {"ts_ms": "long", "snapshot": "string", "txId": "long", "lsn": "long"}
+_FLAT = {
+    **_ROW,
+    "__op": "string",
+    "__deleted": "string",
+    "__source_ts_ms": "long",
+    "__source_snapshot": "string",
+    "__source_txId": "long",
+    "__source_lsn": "long",
+}
+_ENVELOPE = {"before": _ROW, "after": _ROW, "source": _SOURCE, "op": "string", "ts_ms": "long", **_FLAT}
+_COLUMN = {"field": "string", "name": "string", "parameters": {"scale": "string"}}
+_SCHEMA = {"name": "string", "fields": [{**_COLUMN, "fields": [_COLUMN]}]}
+MESSAGE: Mapping[str, Any] = {"schema": _SCHEMA, "payload": _ENVELOPE, **_ENVELOPE}
+ROW_FIELDS = tuple(_ROW)
+
+MAX_BYTES = 262_144
+MAX_DEPTH = 64
+MAX_DIGITS = 1000  # of one number: Jackson's own limit
+
+OPERATIONS = ("c", "u", "d", "r", "t")
+SNAPSHOTS = ("true", "false", "first", "first_in_data_collection", "last_in_data_collection", "last", "incremental")
+MOVED_HEADERS = ("__debezium.newkey", "__debezium.oldkey")
+UNAVAILABLE = "__debezium_unavailable_value"
+HEARTBEAT_SCHEMA = "io.debezium.connector.common.Heartbeat"
+DECIMAL_SCHEMA = "org.apache.kafka.connect.data.Decimal"
+MICROS, NANOS = "io.debezium.time.MicroTimestamp", "io.debezium.time.NanoTimestamp"
+MILLIS = ("io.debezium.time.Timestamp", "org.apache.kafka.connect.data.Timestamp")
+# Without a schema a whole number in this range is milliseconds (1973-03-03 to 5138-11-16), any other microseconds.
+MILLIS_RANGE = (10**11, 10**14 - 1)
+DAY_MS = 86_400_000
+LAST_MS = 253_402_300_799_999  # the end of year 9999
+CENTS_LIMIT = 10**15
+DEFAULT_SCALE = 2
+
+# Regular expressions with one meaning in Python and Java; each must match the whole text.
+HEARTBEAT_TEXT = r'[ \t\r\n]*\{[ \t\r\n]*"ts_ms"[ \t\r\n]*:[ \t\r\n]*[0-9]{1,18}[ \t\r\n]*\}[ \t\r\n]*'
+DECIMAL_TEXT = r"-?[0-9]{1,13}\.[0-9]{1,2}0*"
+NO_NUMBER_TEXT = r"NaN|NAN|-?Infinity"  # NAN: what decimal.handling.mode=string writes
+BASE64_TEXT = r"(?:[A-Za-z0-9+/]{4}){0,3}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
+SCALE_TEXT = r"[0-9]|1[0-7]"
+WHOLE_TEXT = r"-?[0-9]{1,19}"
+TIME_TEXT = (
+    r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-7]):[0-5][0-9])?"
+)
+
+ADD_FIELDS = "op,source.lsn,source.txId,source.ts_ms,source.snapshot"
+NOT_UTF8 = "not UTF-8"
+NOT_JSON = f"not JSON of at most {MAX_DEPTH} levels"
+NOT_EVENT = "not a change event"
+WRONG_TYPE = "a field has the wrong type"
+NOT_COMPLETE = f"flattened without add.fields={ADD_FIELDS} or rewritten deletes"
+BAD_CLOCK = "source.ts_ms or ts_ms is no time"
+BAD_SNAPSHOT = "source.snapshot is unknown"
+NO_ROW = "no row image"
+NO_ID = "no id"
+NO_USER = "no user_id"
+BAD_AMOUNT = "amount is not a decimal with at most two places"
+BAD_CARD = "card_type is not text"
+NO_CARD = "card_type is missing: set REPLICA IDENTITY FULL"
+BAD_TIME = "created_at is not a time"
+
+
+def too_large(max_bytes: int) -> str:
+    """The reason for a message of more than `max_bytes` bytes."""
+    return f"larger than {max_bytes} bytes"
+
+
+def ddl(shape: Any) -> str:
+    """The Spark SQL type of (a part of) MESSAGE."""
+    if isinstance(shape, str):
+        return shape
+    if isinstance(shape, list):
+        return f"array<{ddl(shape[0])}>"
+    return f"struct<{', '.join(f'`{name}` {ddl(part)}' for name, part in shape.items())}>"
+
+
+def conforms(value: Any, shape: Any) -> bool:
+    """Whether parsed JSON has the types of `shape`; null and absent fields do."""
+    if value is None or shape in ("string", "variant"):
+        return True
+    if shape == "long":
+        return type(value) is int and -(2**63) <= value < 2**63
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(conforms(item, shape[0]) for item in value)
+    return isinstance(value, dict) and all(conforms(value[name], part) for name, part in shape.items() if name in value)
