@@ -8,13 +8,12 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fraudstream.cdc.columns import change_events
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import fold
 from fraudstream.streams.kafka import read_range
 from fraudstream.streams.progress import batch_offsets, parts_of
-from fraudstream.streams.rule_query import COUNTS, ENTRIES, batch_columns, bucketed_rows
+from fraudstream.streams.rule_query import COUNTS, ENTRIES, batch_columns, bucketed_rows, rule_events
 
 
 def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
@@ -24,7 +23,7 @@ def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> 
     topic = pipeline.kafka.transactions_topic
     end = batch_offsets(checkpoint, batch)
     start = batch_offsets(checkpoint, batch - 1) or dict.fromkeys(end, -2)  # -2: the beginning of the topic
-    events = change_events(read_range(spark, pipeline.kafka, topic, start, end), pipeline.max_message_bytes)
+    events = rule_events(read_range(spark, pipeline.kafka, topic, start, end), rule, pipeline)
     counted = [F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES]
     entries = events.agg(F.count(F.lit(1)).alias("read"), *counted).collect()[0].asDict()
     folded = None if rule.stateless else _fold_counts(spark, events, rule, pipeline, batch)

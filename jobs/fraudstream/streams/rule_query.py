@@ -15,7 +15,8 @@ from fraudstream import alerts
 from fraudstream.cdc.columns import change_events
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.rulebook.fold import fold
+from fraudstream.rulebook.fold import Fold, fold
+from fraudstream.rulebook.payload import NULL
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams.buckets import bucket_of
 
@@ -24,8 +25,7 @@ COUNTS = ("judged", "history", "redelivered", "superseded")
 # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
 _FOLDED = "key string, value string, " + ", ".join(f"{count} long" for count in COUNTS)
 _STATE = "histories binary"
-# Arrow gives nullable integers to pandas as floats; this number stands for null instead.
-NULL = np.iinfo(np.int64).min
+# Arrow gives nullable integers to pandas as floats; payload.NULL stands for null instead.
 _NULLABLE = ("merchant_id", "lsn", "tx_id", "committed_ms", "captured_ms")
 _INPUT = ("partition", "offset", "entry", "id", "user_id", "cents", "created_at", "card_type", *_NULLABLE)
 
@@ -33,9 +33,17 @@ _INPUT = ("partition", "offset", "entry", "id", "user_id", "cents", "created_at"
 def rule_messages(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """Alerts of `rule` over Kafka `records`, as messages (key, value). Counted on the way: `observe` metrics "input"
     (one count per entry) and, for a rule with state, "fold" (COUNTS and alerts)."""
-    events = change_events(records, pipeline.max_message_bytes)
+    events = rule_events(records, rule, pipeline)
     counted = events.observe("input", F.count(F.lit(1)).alias("read"), *(_count_of(entry) for entry in ENTRIES))
     return _stateless_messages(counted, rule) if rule.stateless else _stateful_messages(counted, rule, pipeline)
+
+
+def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
+    """The change events as the rule takes them: with `snapshot: judge`, rows of a snapshot are judged too."""
+    events = change_events(records, pipeline.max_message_bytes)
+    if rule.snapshot == "join":
+        return events
+    return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
 
 
 def _count_of(entry: str) -> F.Column:
@@ -66,7 +74,7 @@ def folded_batch(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame
 
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """What `batch_columns` takes of the events that may enter a history, with their bucket."""
-    nullable = [F.coalesce(name, F.lit(int(NULL))).alias(name) for name in _NULLABLE]
+    nullable = [F.coalesce(name, F.lit(NULL)).alias(name) for name in _NULLABLE]
     return events.where(F.col("entry").isin("judge", "history")).select(
         bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket"),
         *(name for name in _INPUT if name not in _NULLABLE),
@@ -96,7 +104,7 @@ def batch_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     return columns
 
 
-def _output(result: Any) -> pd.DataFrame:
+def _output(result: Fold) -> pd.DataFrame:
     messages = [alerts.message(payload) for payload in result.alerts]
     counts = [getattr(result, name) for name in COUNTS]
     rows = [(None, None, *counts), *((key, value, 0, 0, 0, 0) for key, value in messages)]

@@ -1,0 +1,237 @@
+"""conf/rules.yaml as rules, validated before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fraudstream import rules as rule_files
+from fraudstream.errors import ConfigError
+from fraudstream.rulebook.definition import Definition
+from fraudstream.rulebook.expressions import Alert, Window, sees_amounts, windows_of
+from fraudstream.rulebook.windows import REMEMBERED
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+_MAX_BYTES = 1_000_000
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "severity": ("low", "medium", "high", "critical"),
+    "status": ("live", "paused"),
+    "trigger": ("micro-batch", "real-time"),
+    "snapshot": ("join", "judge"),
+    "corrections": ("off",),
+}
+_KEYS = ("rule", "parameters", *_ALLOWED)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the catalog: a rule file with its parameters and how to run it."""
+
+    name: str
+    rule: str
+    severity: str
+    status: str
+    trigger: str
+    snapshot: str
+    parameters: Mapping[str, Any]
+    version: str
+    key: str
+
+    @cached_property
+    def alert(self) -> Alert:
+        """The rule's expressions; made anew in each process, so that a rule travels as its parameters alone."""
+        return definition_of(self.rule).alert(self.parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("alert", "windows")}
+
+    @cached_property
+    def windows(self) -> frozenset[Window]:
+        """The windows the rule looks at."""
+        return frozenset(windows_of(self.alert))
+
+    @property
+    def stateless(self) -> bool:
+        """Whether the rule looks at no earlier transaction."""
+        return not self.windows
+
+    @property
+    def keeps_cents(self) -> bool:
+        """Whether the amounts of earlier transactions are needed."""
+        return sees_amounts(self.alert)
+
+    @property
+    def keeps_times(self) -> bool:
+        """Whether the event times of earlier transactions are needed."""
+        return self.span > 0
+
+    @property
+    def remembered(self) -> int:
+        """How many of a user's last rows are kept at least."""
+        return max([REMEMBERED, *(window.rows for window in self.windows)])
+
+    @property
+    def span(self) -> int:
+        """The longest time window, in microseconds; 0 for none."""
+        return max((window.span for window in self.windows), default=0)
+
+
+def known_rules() -> list[str]:
+    """Names of the rule files."""
+    folder = Path(rule_files.__path__[0])
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def definition_of(name: str) -> Definition:
+    """The definition in the rule file of that name. Raises ConfigError if the file defines no rule of its name."""
+    module = importlib.import_module(f"{rule_files.__name__}.{name}")
+    found = getattr(module, name, None)
+    if not isinstance(found, Definition):
+        raise ConfigError(f"{module.__file__}: it must define {name} with @rule, named like its file.")
+    return found
+
+
+def load_rules(path: Path) -> tuple[Rule, ...]:
+    """The rules of the file, in its order. Raises ConfigError naming file and line, what was found and is allowed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name another file with --rules-file.") from error
+    if len(text) > _MAX_BYTES:
+        raise ConfigError(f"{path}: {len(text)} characters; a rules file has at most {_MAX_BYTES}.")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{path}: an alias (*name); write the value out, aliases are not read.")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        raise ConfigError(f"{path}: it must name rules, like `anomaly: {{severity: high}}`.")
+    entries = _unique(node, str(path))
+    return tuple(_rule(name, entry, path) for name, entry in entries.items())
+
+
+def _unique(node: yaml.MappingNode, where: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Key -> (key node, value node). Raises ConfigError for a key that stands twice or is no text."""
+    found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{where}, line {_line(key)}: a key must be a plain text.")
+        if key.value in found:
+            raise ConfigError(f"{where}, line {_line(key)}: {key.value} stands twice; keep one.")
+        found[key.value] = (key, value)
+    return found
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
+
+
+def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
+    key_node, entry = nodes
+    here = f"{path}, line {_line(key_node)}"
+    if not _NAME.match(name):
+        raise ConfigError(f"{here}: {name!r} is no rule name; use a-z, 0-9 and _, beginning with a letter.")
+    if not isinstance(entry, yaml.MappingNode):
+        raise ConfigError(f"{here}: {name} must be a mapping of {', '.join(_KEYS)}; for the defaults write {{}}.")
+    settings = _unique(entry, str(path))
+    for key, (node, _) in settings.items():
+        if key not in _KEYS:
+            raise ConfigError(f"{path}, line {_line(node)}: unknown key {key}.{_hint(key, _KEYS)}")
+    chosen = {key: _chosen(key, settings, path) for key in _ALLOWED}
+    file = _rule_file(name, settings, here, path)
+    definition = definition_of(file)
+    parameters = _parameters(file, definition, settings.get("parameters"), path)
+    del chosen["corrections"]
+    rule = Rule(
+        name=name, rule=file, parameters=parameters, version=_version(name, file, definition, parameters),
+        key=definition.key, **chosen,
+    )  # fmt: skip
+    _check_whole(rule, here)
+    return rule
+
+
+def _hint(found: str, allowed: tuple[str, ...] | list[str]) -> str:
+    close = get_close_matches(found, allowed, 1)
+    return f"{f' Did you mean {close[0]}?' if close else ''} Allowed are {', '.join(allowed)}."
+
+
+def _chosen(key: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path: Path) -> str:
+    allowed = _ALLOWED[key]
+    default = "medium" if key == "severity" else allowed[0]
+    if key not in settings:
+        return default
+    node = settings[key][1]
+    if not isinstance(node, yaml.ScalarNode) or node.value not in allowed:
+        found = node.value if isinstance(node, yaml.ScalarNode) else "a collection"
+        raise ConfigError(f"{path}, line {_line(node)}: {key} is {found}.{_hint(str(found), allowed)}")
+    return str(node.value)
+
+
+def _rule_file(name: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], here: str, path: Path) -> str:
+    node = settings["rule"][1] if "rule" in settings else None
+    file = str(node.value) if node is not None else name
+    if file not in known_rules():
+        where = f"{path}, line {_line(node)}" if node is not None else here
+        raise ConfigError(
+            f"{where}: no rule file {file}.py in {rule_files.__path__[0]}.{_hint(file, known_rules())} "
+            "A new rule is a file of its name there."
+        )
+    return file
+
+
+def _parameters(
+    file: str, definition: Definition, nodes: tuple[yaml.Node, yaml.Node] | None, path: Path
+) -> dict[str, Any]:
+    values = {name: parameter.default for name, parameter in definition.parameters.items()}
+    if nodes is None:
+        return values
+    if not isinstance(nodes[1], yaml.MappingNode):
+        raise ConfigError(f"{path}, line {_line(nodes[1])}: parameters must be a mapping.")
+    for name, (key, node) in _unique(nodes[1], str(path)).items():
+        if name not in definition.parameters:
+            hint = _hint(name, list(definition.parameters))
+            raise ConfigError(f"{path}, line {_line(key)}: rule {file} has no parameter {name}.{hint}")
+        found = yaml.SafeLoader("").construct_document(node)
+        try:
+            values[name] = definition.parameters[name].read(found)
+        except ValueError as error:
+            raise ConfigError(f"{path}, line {_line(node)}: {name} is {found!r}; {error}.") from error
+    return values
+
+
+def _check_whole(rule: Rule, here: str) -> None:
+    try:
+        stateless = rule.stateless
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{here}: rule {rule.rule} cannot be built with these parameters: {error}.") from error
+    if rule.trigger == "real-time" and not stateless:
+        raise ConfigError(
+            f"{here}: {rule.name} looks at earlier transactions, which real-time mode cannot; set trigger: micro-batch."
+        )
+
+
+def _version(name: str, file: str, definition: Definition, parameters: Mapping[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of name, file, code version and parameters in canonical JSON."""
+    declared = {"name": name, "rule": file, "code": definition.code, "parameters": parameters}
+    text = json.dumps(declared, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plain(value: Any) -> str:
+    """A decimal without trailing zeros, so that 500 and 500.00 are one version."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{value!r} cannot be part of a rule's version")
+    return format(value.normalize(), "f")
