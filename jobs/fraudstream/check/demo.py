@@ -1,0 +1,273 @@
+"""The demo: start all, write transactions, detect, show, check against the oracle, report, and stop all again."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from fraudstream import cli
+from fraudstream.check import timeline
+from fraudstream.check.children import job
+from fraudstream.check.live import duration, live_view
+from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
+from fraudstream.check.page import write_page
+from fraudstream.check.report import Run, assemble
+from fraudstream.check.verify import verify
+from fraudstream.check.watch import Watch, stop_leftover, wait_for_queries
+from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
+from fraudstream.errors import ConfigError, FraudstreamError
+from fraudstream.rulebook.catalog import Rule, load_rules
+from fraudstream.stack import guard, lifecycle, postgres
+from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
+from fraudstream.stack.settings import StackSettings, load_settings
+
+PROFILES = ("exercise", "realistic", "hot")
+# Some changes of existing rows in every profile, so that the mirror has more than inserts to get right.
+_SHARES = ("--update-share", "0.01", "--delete-share", "0.002")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to write and for how long."""
+
+    profile: str
+    seconds: int
+    rate: int
+    seed: int
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or a signal to end: everything is stopped on the way out."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 the check held, 1 it did not or a component failed, 2 an option is wrong, 128 + n after signal n."""
+    options = parse(argv)
+    try:
+        with _one_interruption():
+            return _demo(options, load_settings())
+    except FraudstreamError as error:
+        print(cli.paint("error:", "red", sys.stderr), error, file=sys.stderr)
+        return 1
+    except Interrupted as interruption:
+        print("interrupted; everything that the demo had started is stopped", file=sys.stderr)
+        return 128 + int(interruption.args[0])
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """The options from the command line, else from DEMO_* variables. Raises ConfigError naming what is allowed."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__, epilog="Variables: DEMO_SECONDS and so on.")
+    for name, default, meaning in (
+        ("profile", "exercise", f"one of {', '.join(PROFILES)}"),
+        ("seconds", "60", "how long transactions are written"),
+        ("rate", "2000", "rows per second"),
+        ("seed", "0", "another seed gives other rows"),
+    ):
+        value = os.environ.get(f"DEMO_{name.upper()}") or default
+        parser.add_argument(f"--{name}", default=value, help=f"{meaning} (default: {default})")
+    given = parser.parse_args(argv)
+    if given.profile not in PROFILES:
+        raise ConfigError(f"DEMO_PROFILE (--profile) is {given.profile!r}; it must be one of {', '.join(PROFILES)}.")
+    return Options(
+        profile=given.profile,
+        seconds=_whole("seconds", given.seconds, 5, 86_400),
+        rate=_whole("rate", given.rate, 1, 100_000),
+        seed=_whole("seed", given.seed, 0, 2**63 - 1),
+    )
+
+
+def _whole(name: str, text: str, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigError(
+            f"DEMO_{name.upper()} (--{name}) is {text!r}; it must be a whole number from {low:,} to {high:,}."
+        )
+    return int(text)
+
+
+@contextlib.contextmanager
+def _one_interruption() -> Iterator[None]:
+    """The first signal raises Interrupted; later ones are ignored, so that nothing disturbs the stopping."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        print("\nstopping ...", file=sys.stderr, flush=True)
+        raise Interrupted(number)
+
+    former = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _demo(options: Options, user: StackSettings) -> int:
+    home = user.home / "demo"
+    os.environ["FRAUDSTREAM_HOME"] = str(home)
+    settings, pipeline = load_settings(home), load_pipeline()
+    rules = [rule for rule in load_rules(RULES_FILE) if rule.status == "live"]
+    home.mkdir(parents=True, exist_ok=True)
+    with _alone(home):
+        _make_room(user, settings, pipeline)
+        run, checked = _run(options, settings, pipeline, rules)
+    report = assemble(run, checked, settings, "series.json")
+    (home / "series.json").write_text(json.dumps(timeline.series(run.samples, run.began)), encoding="utf-8")
+    write_page(home / "report.html", report, run, pipeline.table("alerts"))
+    (home / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(summary(report))
+    print(f"report: {home / 'report.html'}")
+    return 0 if report["passed"] else 1
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    with (home / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FraudstreamError(f"another demo runs in {home}; wait for it or stop it with Ctrl-C.") from None
+        yield
+
+
+def _make_room(user: StackSettings, settings: StackSettings, pipeline: Pipeline) -> None:
+    """Forget the demo before; never touch the user's own stack."""
+    running = [name for name in COMPONENTS if pid_of(user, name)]
+    taken = [port for name in running for port in ports(user, name).values() if is_open(port)]
+    if taken:
+        raise FraudstreamError(
+            f"your own stack in {user.home} is up on the ports that the demo needs ({', '.join(map(str, taken))}); "
+            "stop it first with `make down` (its data stays)."
+        )
+    stop_leftover(pipeline.progress)
+    lifecycle.purge(settings)
+    for name in ("report.json", "report.html", "series.json", "ledger.jsonl", "copies.jsonl"):
+        (settings.home / name).unlink(missing_ok=True)
+
+
+def _run(
+    options: Options, settings: StackSettings, pipeline: Pipeline, rules: Sequence[Rule]
+) -> tuple[Run, dict[str, Any]]:
+    names, home = [rule.name for rule in rules], settings.home
+    environment = {"FRAUDSTREAM_HOME": str(home)}
+    with ExitStack() as running:
+        print("starting PostgreSQL, Kafka and Connect", flush=True)
+        running.callback(_down, settings)
+        stack_start_s = lifecycle.up(settings)
+        print(f"the stack is up after {stack_start_s:.1f} s; starting Spark with {', '.join(names)}", flush=True)
+        began = time.monotonic()
+        arguments = ["--with", f"{ARCHIVE},{MIRROR}"]
+        spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
+        wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
+        spark_start_s = time.monotonic() - began
+        print(f"the queries run after {spark_start_s:.1f} s", flush=True)
+        observer = Observer(pipeline, names, home / "ledger.jsonl")
+        running.callback(observer.close)
+        with live_view(names) as show:
+            watch = Watch(observer, show, spark, pipeline.progress)
+            _write(options, settings, watch, observer)
+            _catch_up(settings, watch, observer)
+        print("stopping Spark", flush=True)
+        spark.stop()
+        print("checking against the oracle", flush=True)
+        checked = verify(
+            settings, pipeline, rules, home / "ledger.jsonl", profile=options.profile, copies=home / "copies.jsonl"
+        )
+        print("stopping the stack", flush=True)
+    run = Run(
+        options=asdict(options), began=watch.samples[0].at, produced=_produced(watch), stack_start_s=stack_start_s,
+        spark_start_s=spark_start_s, samples=watch.samples, alerts=observer.alerts, progress=observer.progress,
+        batched=[rule.name for rule in rules if rule.trigger != "real-time" or not pipeline.triggers.real_time_enabled],
+    )  # fmt: skip
+    return run, checked
+
+
+def _down(settings: StackSettings) -> None:
+    try:
+        lifecycle.down(settings)
+    except Interrupted:
+        lifecycle.down(settings)  # it cannot be interrupted twice
+        raise
+
+
+def _write(options: Options, settings: StackSettings, watch: Watch, observer: Observer) -> None:
+    """Run the producer to its end, watching."""
+    home = settings.home
+    arguments = ["--profile", options.profile, "--seconds", str(options.seconds), "--rate", str(options.rate)]
+    arguments += ["--seed", str(options.seed), "--ledger", str(home / "ledger.jsonl"), "--progress", "none"]
+    arguments += _SHARES if options.profile == "exercise" else []
+    began = time.monotonic()
+
+    def title() -> str:
+        gone = min(options.seconds, time.monotonic() - began)
+        return f"{options.profile}, {options.rate:,} rows/s: {gone:.0f} of {options.seconds} s"
+
+    with job("produce_transactions", arguments, home / "producer.log", {"FRAUDSTREAM_HOME": str(home)}) as producer:
+        watch.until(title, lambda _: producer.ended_well(), "the producer")
+
+
+def _catch_up(settings: StackSettings, watch: Watch, observer: Observer) -> None:
+    """Wait until every committed change is in the topic and every query has processed all of its topic."""
+    config = json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"]
+    slot, database = config["slot.name"], config["database.dbname"]
+    end = _wal_end(settings)
+    watch.until(
+        lambda: "catching up: capture",
+        lambda _: (guard.confirmed_lsn(settings, slot, database) or 0) >= end and observer.at_the_end(),
+        "Debezium",
+    )
+    watch.until(
+        lambda: "catching up: queries",
+        lambda sample: not any(sample.behind(query) for query in sample.read) and observer.at_the_end(),
+        "the queries",
+    )
+
+
+def _wal_end(settings: StackSettings) -> int:
+    with postgres.cursor(settings, "postgres") as cursor:
+        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        (position,) = cursor.fetchall()[0]
+    return int(position)
+
+
+def _produced(watch: Watch) -> tuple[float, float]:
+    """When the first and the last change were committed, to the second."""
+    last = watch.samples[-1].committed
+    first = next((sample.at for sample in watch.samples if sample.committed), watch.samples[0].at)
+    return first, next(sample.at for sample in watch.samples if sample.committed == last)
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The result for the terminal."""
+    lines = [f"{'rule':<16}{'oracle':>9}{'kafka':>9}{'delta':>9}{'missing':>9}{'extra':>7}{'p50':>10}{'p95':>10}"]
+    for name, rule in report["rules"].items():
+        warm = rule["latency_warm_ms"]
+        lines.append(
+            f"{name:<16}{rule['oracle']:>9,}{rule['kafka']:>9,}{rule['delta']:>9,}{rule['missing']:>9,}"
+            f"{rule['extra']:>7,}{duration(warm['p50']) or '-':>10}{duration(warm['p95']) or '-':>10}"
+        )
+    committed, capture, mirror = report["committed"], report["capture"], report["mirror"]
+    lines.append(
+        f"committed {sum(committed.values()):,} changes, lost {capture['lost']}, doubled {capture['doubled']}; "
+        f"quarantined {report['topic']['quarantined']}; mirror differs in {mirror['different']} rows"
+    )
+    lines += [f"- {failure}" for failure in report["failures"]]
+    lines.append(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

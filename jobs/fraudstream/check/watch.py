@@ -1,0 +1,109 @@
+"""Watching a run until a condition holds: every second a sample, the live view, and a look at what must be running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from fraudstream.check.children import Child
+from fraudstream.check.live import Show
+from fraudstream.check.observe import Observer, Sample
+from fraudstream.errors import FraudstreamError
+
+_STEP_S = 1.0
+_START_S = 180.0
+_STANDSTILL_S = 90.0
+
+
+class Watch:
+    """Takes samples of a running pipeline; `spark` is the application of the queries."""
+
+    def __init__(self, observer: Observer, show: Show, spark: Child, progress: str) -> None:
+        self._observer = observer
+        self._show = show
+        self._spark = spark
+        self._progress = progress
+        self.samples: list[Sample] = []
+
+    def until(self, title: Callable[[], str], done: Callable[[Sample], bool], waiting_for: str) -> None:
+        """Take samples until `done`. Raises FraudstreamError when a query fails, the application ends, or nothing has
+        moved for 90 s."""
+        moved = time.monotonic()
+        while True:
+            self._observer.listen(_STEP_S)
+            sample = self._observer.sample()
+            if not self.samples or _totals(sample) != _totals(self.samples[-1]):
+                moved = time.monotonic()
+            self.samples.append(sample)
+            self._show(title(), sample)
+            self._spark.require_running()
+            require_queries(self._progress, self._spark)
+            if done(sample):
+                return
+            if time.monotonic() - moved > _STANDSTILL_S:
+                raise FraudstreamError(
+                    f"nothing has moved for {_STANDSTILL_S:.0f} s while waiting for {waiting_for} "
+                    f"({_behind(sample)}); see {self._spark.log}."
+                )
+
+
+def _totals(sample: Sample) -> tuple[object, ...]:
+    return sample.committed, sample.captured, sample.read, sample.alerts
+
+
+def _behind(sample: Sample) -> str:
+    behind = {query: sample.behind(query) for query in sample.read}
+    return ", ".join(f"{query} is {count:,} behind" for query, count in behind.items() if count) or "all is processed"
+
+
+def query_states(progress: str) -> tuple[int | None, dict[str, str]]:
+    """The pid of the application whose queries report to this folder, and each query's state; (None, {}) without."""
+    path = Path(progress, "queries.json")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None, {}
+    return found["pid"], found["queries"]
+
+
+def require_queries(progress: str, spark: Child) -> None:
+    """Raises FraudstreamError if a query has failed."""
+    for query, state in query_states(progress)[1].items():
+        if state.startswith("failed"):
+            raise FraudstreamError(f"query {query} {state}; see {spark.log}.")
+
+
+def wait_for_queries(progress: str, queries: Sequence[str], spark: Child) -> None:
+    """Return once every query runs. Raises FraudstreamError if the application ends, a query fails or it takes over
+    three minutes."""
+    limit = time.monotonic() + _START_S
+    while True:
+        spark.require_running()
+        require_queries(progress, spark)
+        _, states = query_states(progress)
+        if all(states.get(query) == "running" for query in queries):
+            return
+        if time.monotonic() > limit:
+            missing = ", ".join(query for query in queries if query not in states)
+            raise FraudstreamError(f"after {_START_S:.0f} s these queries do not run: {missing}; {spark.last_words()}")
+        time.sleep(0.2)
+
+
+def stop_leftover(progress: str) -> None:
+    """End the application of an earlier demo that was killed before it could stop it."""
+    pid, _ = query_states(progress)
+    if pid is None or not psutil.pid_exists(pid):
+        return
+    try:
+        process = psutil.Process(pid)
+        if "detect_fraud.py" in " ".join(process.cmdline()):
+            os.killpg(os.getpgid(pid), signal.SIGKILL)
+            process.wait(30)
+    except (psutil.Error, ProcessLookupError):
+        return
