@@ -71,7 +71,7 @@ def load(path: Path) -> Golden:
         number=number,
         point=found["point"],
         parameters=found.get("rules") or {},
-        messages=tuple(_messages(found["topic"], number)),
+        messages=tuple(messages_of(found["topic"], number)),
         alerts={rule: tuple(base + n for n in found["alerts"][rule]) for rule in RULES},
         evidence={
             rule: {base + int(n): figures for n, figures in by_id.items()}
@@ -138,7 +138,8 @@ class _Topic:
         self.by_id[row] = message
 
 
-def _messages(text: str, number: int) -> list[Message]:
+def messages_of(text: str, number: int) -> list[Message]:
+    """The messages of a file's `topic`, with the ids of file `number`."""
     topic = _Topic()
     for line in text.splitlines():
         stripped = line.split(" #")[0].strip()

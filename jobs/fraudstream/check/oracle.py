@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_right, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +22,7 @@ LATENESS_US = 600 * SECOND_US
 REMEMBERED = 64
 PARTS = ("judged", "history", "unjudged", "unreadable")
 Comparison = Callable[[Any, Any], bool]
+Number = int | Fraction  # exact
 
 
 class Message(Protocol):
@@ -61,7 +62,7 @@ class Judgement:
     """An alert: the arrival that was judged and the figures that decided."""
 
     arrival: Arrival
-    figures: Mapping[str, int]
+    figures: Mapping[str, Number]
 
     @property
     def transaction_id(self) -> int:
@@ -84,8 +85,8 @@ class Anomaly:
 
     history: int = 50
     minimum: int = 3
-    factor: Fraction = Fraction(3)
-    floor: Fraction = Fraction(500_00)
+    factor: Number = 3
+    floor: Number = 500_00
     sigma: bool = False
     over_mean: Comparison = operator.gt
     over_floor: Comparison = operator.gt
@@ -98,11 +99,11 @@ class Velocity:
 
     window: int = 60 * SECOND_US
     more_than: int = 5
-    count_score: Fraction = Fraction(40)
-    amount_over: Fraction = Fraction(4000_00)
-    amount_score: Fraction = Fraction(50)
-    score_over: Fraction = Fraction(70)
-    surcharge: Mapping[str, Fraction] = field(default_factory=dict)
+    count_score: Number = 40
+    amount_over: Number = 4000_00
+    amount_score: Number = 50
+    score_over: Number = 70
+    surcharge: Mapping[str, Number] = field(default_factory=dict)
     lateness: int = LATENESS_US
     after_edge: Comparison = operator.gt
     over_amount: Comparison = operator.gt
@@ -114,7 +115,7 @@ class Velocity:
 class HighAmount:
     """Cents."""
 
-    over: Fraction = Fraction(4500_00)
+    over: Number = 4500_00
     over_amount: Comparison = operator.gt
 
 
@@ -129,7 +130,7 @@ class User:
     times: list[int] = field(default_factory=list)  # sorted
     places: dict[int, tuple[int, int]] = field(default_factory=dict)  # id -> (1 for the first row, event time)
     newest: int = -(2**63)  # greatest event time
-    streamed: bool = False  # whether a judged row has entered
+    streamed: bool = False  # whether an insert has entered
 
 
 def arrivals(messages: Iterable[Message], max_bytes: int) -> Iterator[Arrival]:
@@ -140,10 +141,8 @@ def arrivals(messages: Iterable[Message], max_bytes: int) -> Iterator[Arrival]:
 
 
 def _entry(message: Message, max_bytes: int) -> tuple[str, str, ChangeEvent | None]:
-    if message.value is not None and len(message.value) > max_bytes:
-        return "unreadable", f"larger than {max_bytes} bytes", None
     try:
-        event = read_change_event(message.value, message.headers)
+        event = read_change_event(message.value, message.headers, max_bytes)
     except UnreadableMessage as error:
         return "unreadable", str(error), None
     ignored = _ignored_as(event)
@@ -171,9 +170,9 @@ def _judgeable(row: Row, captured_ms: int | None) -> bool:
     return captured_ms is None or row.created_at <= captured_ms * 1000 + DAY_US
 
 
-def judge_topic(topic: Iterable[Arrival], settings: Settings) -> Verdict:
+def judge_topic(topic: Iterable[Arrival], settings: Settings, *, judge_snapshot: bool = False) -> Verdict:
     """The alerts and counts of one rule over a whole topic."""
-    users: dict[int, User] = {}
+    users: dict[int, User] = defaultdict(User)
     alerts: list[Judgement] = []
     parts = Counter(dict.fromkeys(PARTS, 0))
     ignored: Counter[str] = Counter()
@@ -183,31 +182,34 @@ def judge_topic(topic: Iterable[Arrival], settings: Settings) -> Verdict:
         elif arrival.entry in ("unjudged", "unreadable"):
             parts[arrival.entry] += 1
         else:
-            dropped, figures = _judge(arrival, settings, users)
+            judged = arrival.entry == "judge" or judge_snapshot
+            dropped, figures = _judge(arrival, judged, settings, users)
             if dropped:
                 ignored[dropped] += 1
             else:
-                parts["judged" if arrival.entry == "judge" else "history"] += 1
+                parts["judged" if judged else "history"] += 1
             if figures is not None:
                 alerts.append(Judgement(arrival, figures))
     return Verdict(alerts, dict(parts), dict(ignored))
 
 
-def _judge(arrival: Arrival, settings: Settings, users: dict[int, User]) -> tuple[str, dict[str, int] | None]:
+def _judge(
+    arrival: Arrival, judged: bool, settings: Settings, users: dict[int, User]
+) -> tuple[str, dict[str, Number] | None]:
     """Why the row is dropped ("" if it enters), and the figures of an alert."""
     row = arrival.row
-    judged = arrival.entry == "judge"
+    inserted = arrival.entry == "judge"
     if isinstance(settings, HighAmount):
         return "", {} if judged and settings.over_amount(row.cents, settings.over) else None
-    user = users.setdefault(row.user_id, User())
+    user = users[row.user_id]
     if _is_kept(user, row.id, settings):
         return "redelivered", None
-    if not judged and user.streamed:
+    if not inserted and user.streamed:
         return "superseded", None
     figures = None
     if judged:
         figures = _anomaly(user, row, settings) if isinstance(settings, Anomaly) else _velocity(user, row, settings)
-    _enter(user, row, judged)
+    _enter(user, row, inserted)
     return "", figures
 
 
@@ -221,17 +223,17 @@ def _is_kept(user: User, transaction_id: int, settings: Anomaly | Velocity) -> b
     return isinstance(settings, Velocity) and time > user.newest - settings.window - settings.lateness
 
 
-def _enter(user: User, row: Row, judged: bool) -> None:
+def _enter(user: User, row: Row, inserted: bool) -> None:
     assert row.cents is not None
     assert row.created_at is not None
     user.amounts.append(row.cents)
     insort(user.times, row.created_at)
     user.places[row.id] = (len(user.amounts), row.created_at)
     user.newest = max(user.newest, row.created_at)
-    user.streamed = user.streamed or judged
+    user.streamed = user.streamed or inserted
 
 
-def _anomaly(user: User, row: Row, settings: Anomaly) -> dict[str, int] | None:
+def _anomaly(user: User, row: Row, settings: Anomaly) -> dict[str, Number] | None:
     past = user.amounts[-settings.history :]
     n, total, amount = len(past), sum(past), row.cents
     assert amount is not None
@@ -246,7 +248,7 @@ def _anomaly(user: User, row: Row, settings: Anomaly) -> dict[str, int] | None:
     return {"n": n, "sum": total, "earlier": len(user.amounts)} if unusual else None
 
 
-def _velocity(user: User, row: Row, settings: Velocity) -> dict[str, int] | None:
+def _velocity(user: User, row: Row, settings: Velocity) -> dict[str, Number] | None:
     time = row.created_at
     assert time is not None
     newest = max(user.newest, time)
@@ -254,9 +256,9 @@ def _velocity(user: User, row: Row, settings: Velocity) -> dict[str, int] | None
     if settings.after_edge is operator.ge:
         edge -= 1
     count = 1 + max(0, bisect_right(user.times, time) - bisect_right(user.times, edge))
-    score = settings.surcharge.get(row.card_type or "", Fraction(0))
+    score = settings.surcharge.get(row.card_type or "", 0)
     if count > settings.more_than:
         score += settings.count_score
     if settings.over_amount(row.cents, settings.amount_over):
         score += settings.amount_score
-    return {"count": count, "score": int(score)} if settings.over_score(score, settings.score_over) else None
+    return {"count": count, "score": score} if settings.over_score(score, settings.score_over) else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from fraudstream.check.oracle import REMEMBERED, SECOND_US, Anomaly, HighAmount, Settings, Velocity
+from fraudstream.check.oracle import REMEMBERED, SECOND_US, Anomaly, HighAmount, Number, Settings, Velocity
 from fraudstream.errors import ConfigError
 
 _UNITS = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "min": 60 * SECOND_US, "h": 3600 * SECOND_US}
@@ -17,7 +17,11 @@ def settings_for(rule_file: str, parameters: Mapping[str, Any]) -> Settings:
 
     Raises ConfigError for a rule or a parameter that the oracle has no definition of.
     """
-    readers = {"anomaly": _anomaly, "velocity": _velocity, "high_amount": _high_amount}
+    readers: dict[str, Callable[[dict[str, Any]], Settings]] = {
+        "anomaly": _anomaly,
+        "velocity": _velocity,
+        "high_amount": _high_amount,
+    }
     if rule_file not in readers:
         raise ConfigError(f"the oracle has no definition of rule {rule_file}; it knows {', '.join(readers)}.")
     left = dict(parameters)
@@ -45,6 +49,10 @@ def _velocity(given: dict[str, Any]) -> Velocity:
     return Velocity(
         window=_duration(given.pop("window", "60s")),
         more_than=int(given.pop("more_than", usual.more_than)),
+        count_score=_exact(given.pop("count_score", usual.count_score)),
+        amount_over=_cents(given.pop("amount_over", "4000")),
+        amount_score=_exact(given.pop("amount_score", usual.amount_score)),
+        score_over=_exact(given.pop("score_over", usual.score_over)),
         surcharge={card: _exact(points) for card, points in (given.pop("surcharge", None) or {}).items()},
     )
 
@@ -53,12 +61,13 @@ def _high_amount(given: dict[str, Any]) -> HighAmount:
     return HighAmount(over=_cents(given.pop("over", "4500")))
 
 
-def _exact(value: Any) -> Fraction:
-    return Fraction(str(value))
+def _exact(value: Any) -> Number:
+    exact = Fraction(str(value))
+    return exact.numerator if exact.denominator == 1 else exact
 
 
-def _cents(value: Any) -> Fraction:
-    return _exact(value) * 100
+def _cents(value: Any) -> Number:
+    return _exact(Fraction(str(value)) * 100)
 
 
 def _duration(value: Any) -> int:

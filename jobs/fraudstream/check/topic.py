@@ -77,11 +77,12 @@ def _to_the_end(consumer: Consumer, topic: str, unfinished: set[int]) -> Iterato
     while unfinished:
         for message in consumer.consume(_BATCH, timeout=0.5):
             heard = time.monotonic()
-            if message.error() is None:
+            error: Any = message.error()
+            if error is None:
                 yield record_of(message)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
+            elif error.code() == KafkaError._PARTITION_EOF:
                 unfinished.discard(message.partition())
             else:
-                raise StackError(f"topic {topic}: {message.error().str()}; see the broker's log.")
+                raise StackError(f"topic {topic}: {error.str()}; see the broker's log.")
         if time.monotonic() - heard > _PATIENCE_S:
             raise StackError(f"topic {topic}: no answer from the broker for {_PATIENCE_S:.0f} s; see its log.")

@@ -1,0 +1,87 @@
+"""What the fields of an alert's message have to be, from the message that was judged and the oracle's figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+from fraudstream.check.oracle import Judgement, Number
+
+
+def wrong_fields(
+    judgement: Judgement, value: bytes, rule: str, version: str, severity: str, topic: str
+) -> dict[str, Any]:
+    """The fields of the alert message `value` that are wrong, each with what it should be; empty if all is right."""
+    payload: dict[str, Any] = json.loads(value)
+    event, row = judgement.arrival.event, judgement.arrival.row
+    assert event is not None
+    assert row.created_at is not None
+    expected = {
+        "alert_id": hashlib.sha256(f"{rule}|{version}|{row.id}".encode()).hexdigest(),
+        "rule": rule,
+        "rule_version": version,
+        "severity": severity,
+        "user_id": row.user_id,
+        "transaction_id": row.id,
+        "amount": _amount(row.cents or 0),
+        "card_type": row.card_type,
+        "merchant_id": row.merchant_id,
+        "event_time": _moment(row.created_at, "microseconds"),
+        "lsn": event.lsn,
+        "tx_id": event.tx_id,
+        "topic": topic,
+        "partition": judgement.arrival.partition,
+        "offset": judgement.arrival.offset,
+        "committed_at": None if event.committed_ms is None else _moment(event.committed_ms * 1000, "milliseconds"),
+        "captured_at": None if event.captured_ms is None else _moment(event.captured_ms * 1000, "milliseconds"),
+    }
+    wrong = {name: right for name, right in expected.items() if payload.get(name, "absent") != right}
+    wrong |= _wrong_figures(judgement.figures, row.cents or 0, payload)
+    wrong |= dict.fromkeys(payload.keys() - expected.keys() - {"score", "evidence", "reason"}, "absent")
+    if not payload.get("reason"):
+        wrong["reason"] = "a sentence"
+    canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    if value != canonical:
+        wrong["value"] = canonical.decode()
+    return wrong
+
+
+def _wrong_figures(figures: Mapping[str, Number], cents: int, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the oracle's figures that the alert states otherwise, or not at all."""
+    evidence = payload.get("evidence") or {}
+    exact = {f"evidence.{name}": Fraction(figures[name]) for name in ("n", "count") if name in figures}
+    if "sum" in figures:
+        exact["evidence.sum"] = Fraction(figures["sum"]) / 100
+        exact["evidence.mean"] = exact["evidence.sum"] / figures["n"]
+        if "ratio" in evidence and figures["sum"]:
+            exact["evidence.ratio"] = Fraction(cents) * figures["n"] / figures["sum"]
+    if "score" in figures:
+        exact["score"] = Fraction(figures["score"])
+    elif payload.get("score", "absent") is not None:
+        return {"score": None}
+    stated = {**{f"evidence.{name}": value for name, value in evidence.items()}, "score": payload.get("score")}
+    return {name: str(right) for name, right in exact.items() if not _rounds_to(stated.get(name), right)}
+
+
+def _rounds_to(stated: Any, exact: Fraction) -> bool:
+    """Whether `stated`, a number or its text, is `exact` to its last digit."""
+    try:
+        number = Decimal(str(stated))
+    except InvalidOperation:
+        return False
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return abs(Fraction(number) - exact) <= Fraction(10) ** min(exponent, 0) / 2
+
+
+def _amount(cents: int) -> str:
+    return str(Decimal(cents).scaleb(-2).quantize(Decimal("0.01")))
+
+
+def _moment(micros: int, precision: str) -> str:
+    return (datetime(1970, 1, 1) + timedelta(microseconds=micros)).isoformat(timespec=precision) + "Z"

@@ -1,0 +1,178 @@
+"""The check of a run: everything it left behind against the ledger, PostgreSQL and the oracle."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fraudstream.check import places
+from fraudstream.check.capture import captured_changes, compare_capture, read_copies, read_ledger
+from fraudstream.check.compare import (
+    AlertMessage,
+    ArchivedAlert,
+    compare_alerts,
+    compare_counts,
+    compare_quarantine,
+    compare_rows,
+    latency_ms,
+    precision_recall,
+)
+from fraudstream.check.mistakes import power
+from fraudstream.check.oracle import Arrival, HighAmount, Settings, Verdict, arrivals, judge_topic
+from fraudstream.check.payload import wrong_fields
+from fraudstream.check.settings import settings_for
+from fraudstream.check.topic import Record, read_topic
+from fraudstream.config import Pipeline
+from fraudstream.rulebook.catalog import Rule
+from fraudstream.stack.settings import StackSettings
+
+_LAST_MS = 60_000
+
+
+def verify(
+    settings: StackSettings,
+    pipeline: Pipeline,
+    rules: Sequence[Rule],
+    ledger: Path,
+    *,
+    profile: str,
+    copies: Path | None = None,
+) -> dict[str, Any]:
+    """The checked part of report.json: `passed`, `failures` in words and the figures. To be called when the producer
+    has ended and every query has caught up. `copies` is the log of redelivered messages.
+
+    Raises FraudstreamError where something cannot be read.
+    """
+    live = [rule for rule in rules if rule.status == "live"]
+    kafka = pipeline.kafka
+    records = list(read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.options))
+    topic = list(arrivals(records, pipeline.max_message_bytes))
+    verdicts = {rule.name: _judged(topic, rule) for rule in live}
+    messages, no_alerts = alert_messages(read_topic(kafka.bootstrap_servers, kafka.alerts_topic, kafka.options))
+    committed = read_ledger(ledger)
+    report: dict[str, Any] = {
+        "committed": {name: committed.counts[name] for name in ("inserts", "updates", "deletes")},
+        "redelivered_copies": len(read_copies(copies)),
+    }
+    capture, failures = compare_capture(committed, captured_changes(topic, read_copies(copies)))
+    report["capture"] = capture
+    steps = (
+        _check_counts(pipeline, topic, verdicts),
+        _check_mirror(settings, pipeline),
+        _check_rules(pipeline, live, verdicts, messages, topic),
+        _check_quarantine(pipeline, topic, records),
+        _check_archive(pipeline, sum(map(len, messages.values())) + no_alerts),
+        _check_power(topic, verdicts, required=profile == "hot"),
+    )
+    for figures, failed in steps:
+        report |= figures
+        failures += failed
+    if no_alerts:
+        failures.append(f"{kafka.alerts_topic}: {no_alerts} messages are no alerts")
+    if profile == "realistic":
+        found = {name: {alert.transaction_id for alert in verdict.alerts} for name, (_, verdict) in verdicts.items()}
+        report["precision_recall"] = precision_recall(found, places.frauds(settings.dsn("postgres")))
+    return {"passed": not failures, "failures": failures, **report}
+
+
+def _judged(topic: Sequence[Arrival], rule: Rule) -> tuple[Settings, Verdict]:
+    settings = settings_for(rule.rule, rule.parameters)
+    return settings, judge_topic(topic, settings, judge_snapshot=rule.snapshot == "judge")
+
+
+def alert_messages(records: Iterable[Record]) -> tuple[dict[str, list[AlertMessage]], int]:
+    """The messages of fraud.alerts per rule, and the number of those that are no alerts."""
+    by_rule: dict[str, list[AlertMessage]] = defaultdict(list)
+    no_alerts = 0
+    for record in records:
+        try:
+            payload = json.loads(record.value or b"")
+            message = AlertMessage(record.key, record.value or b"", payload, record.offset, record.timestamp)
+            _ = (message.position, payload["alert_id"])
+            by_rule[payload["rule"]].append(message)
+        except (ValueError, KeyError, TypeError):
+            no_alerts += 1
+    return dict(by_rule), no_alerts
+
+
+def _check_counts(
+    pipeline: Pipeline, topic: Sequence[Arrival], verdicts: Mapping[str, tuple[Settings, Verdict]]
+) -> tuple[dict[str, Any], list[str]]:
+    entries = judge_topic(topic, HighAmount())  # a rule without state counts what the messages are
+    ignored = sum(entries.ignored.values())
+    parts = {name: count for name, count in entries.parts.items() if name != "unreadable"}
+    counted: dict[str, Any] = {
+        "read": len(topic), **parts, "quarantined": entries.parts["unreadable"], "ignored": ignored
+    }  # fmt: skip
+    failures = []
+    queries = {"mirror_transactions": entries, **{name: verdict for name, (_, verdict) in verdicts.items()}}
+    conservation = {}
+    for query, verdict in queries.items():
+        lines = places.progress_lines(pipeline.progress, query)
+        conservation[query], failed = compare_counts(query, verdict.parts, sum(verdict.ignored.values()), lines)
+        failures += failed
+    ignored_as = {name: dict(verdict.ignored) for name, verdict in queries.items()}
+    return {"topic": counted, "conservation": conservation, "ignored_as": ignored_as}, failures
+
+
+def _check_mirror(settings: StackSettings, pipeline: Pipeline) -> tuple[dict[str, Any], list[str]]:
+    figures, failures = compare_rows(
+        places.postgres_rows(settings.dsn("batch")), places.current_rows(pipeline.table("transactions"))
+    )
+    return {"mirror": figures}, failures
+
+
+def _check_rules(
+    pipeline: Pipeline,
+    rules: Sequence[Rule],
+    verdicts: Mapping[str, tuple[Settings, Verdict]],
+    messages: Mapping[str, Sequence[AlertMessage]],
+    topic: Sequence[Arrival],
+) -> tuple[dict[str, Any], list[str]]:
+    archived: dict[str, list[ArchivedAlert]] = defaultdict(list)
+    for rule_name, alert_id, transaction, payload in places.archived_alerts(pipeline.table("alerts")):
+        archived[rule_name].append(ArchivedAlert(alert_id, transaction, payload))
+    last = max((arrival.event.committed_ms or 0 for arrival in topic if arrival.event), default=0) - _LAST_MS
+    report: dict[str, Any] = {}
+    failures: list[str] = []
+    for rule in rules:
+        verdict, found = verdicts[rule.name][1], messages.get(rule.name, [])
+        check = partial(
+            wrong_fields, rule=rule.name, version=rule.version, severity=rule.severity,
+            topic=pipeline.kafka.transactions_topic,
+        )  # fmt: skip
+        figures, failed = compare_alerts(rule.name, verdict, found, archived.get(rule.name, []), check)
+        report[rule.name] = {**figures, "latency_last_60_s_ms": latency_ms(verdict, found, last)}
+        failures += failed
+    strangers = sorted((messages.keys() | archived.keys()) - report.keys())
+    failures += [f"{name}: alerts of a rule that is not live in the rules file" for name in strangers]
+    return {"rules": report}, failures
+
+
+def _check_quarantine(
+    pipeline: Pipeline, topic: Sequence[Arrival], records: Sequence[Record]
+) -> tuple[dict[str, Any], list[str]]:
+    unreadable = {
+        (arrival.partition, arrival.offset): record.value
+        for arrival, record in zip(topic, records, strict=True)
+        if arrival.entry == "unreadable"
+    }
+    rows = places.quarantined(pipeline.table("quarantine"))
+    return {"quarantine_rows": len(rows)}, compare_quarantine(unreadable, rows)
+
+
+def _check_archive(pipeline: Pipeline, messages: int) -> tuple[dict[str, Any], list[str]]:
+    read = sum(line["read"] for line in places.progress_lines(pipeline.progress, "archive_alerts"))
+    failures = [f"archive_alerts: {read} messages read, {pipeline.kafka.alerts_topic} has {messages}"]
+    return {}, failures if read != messages else []
+
+
+def _check_power(
+    topic: Sequence[Arrival], verdicts: Mapping[str, tuple[Settings, Verdict]], *, required: bool
+) -> tuple[dict[str, Any], list[str]]:
+    figures = power(topic, verdicts)
+    return {"power": figures}, figures["reasons"] if required else []
