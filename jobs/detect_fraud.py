@@ -6,15 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fraudstream.rulebook.catalog import Rule, load_rules
-
 from fraudstream import cli, options
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import ConfigError
+from fraudstream.rulebook.catalog import Rule, load_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
 

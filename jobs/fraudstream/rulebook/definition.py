@@ -28,6 +28,10 @@ class Duration:
     low: str
     high: str
 
+    def holds(self, value: str) -> bool:
+        """Whether the duration lies in the range. Raises ValueError if it is none."""
+        return micros(self.low) <= micros(value) <= micros(self.high)
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -56,9 +60,8 @@ class Parameter:
         read = _READERS.get(get_origin(self.kind) or self.kind, _as_is)(value, self)
         if isinstance(self.limits, Range) and not self.limits.low <= read <= self.limits.high:
             raise ValueError(f"it must lie between {self.limits.low} and {self.limits.high}")
-        if isinstance(self.limits, Duration):
-            if not micros(self.limits.low) <= micros(read) <= micros(self.limits.high):
-                raise ValueError(f"it must lie between {self.limits.low} and {self.limits.high}")
+        if isinstance(self.limits, Duration) and not self.limits.holds(read):
+            raise ValueError(f"it must lie between {self.limits.low} and {self.limits.high}")
         return read
 
 

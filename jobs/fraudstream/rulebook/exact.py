@@ -78,7 +78,8 @@ def multiply(left: Integers, right: Integers) -> Integers:
     """Product of integer arrays, in Python integers where int64 could overflow."""
     if _largest(left) * _largest(right) >= _SAFE:
         left, right = left.astype(object), right.astype(object)
-    return operator.mul(left, right)
+    product: Integers = operator.mul(left, right)
+    return product
 
 
 def prefix_sums(values: Integers) -> Integers:
@@ -93,7 +94,8 @@ def prefix_sums(values: Integers) -> Integers:
 def _sum(left: Integers, right: Integers) -> Integers:
     if _largest(left) + _largest(right) >= _SAFE:
         left, right = left.astype(object), right.astype(object)
-    return operator.add(left, right)
+    total: Integers = operator.add(left, right)
+    return total
 
 
 def _largest(values: Integers) -> int:

@@ -1,7 +1,7 @@
 """What a rule says: expressions over a transaction and windows of the user's earlier ones.
 
 A rule's body is run once, with a symbolic transaction, and leaves a tree. From the tree follow the windows, what must
-be kept per user, and whether the rule needs state at all; the fold evaluates it on columns, `sql` turns it into Spark's.
+be kept per user, and whether the rule needs state at all. `evaluation` computes it on columns, `sql` as Spark's own.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _RELATIONS: dict[str, Callable[[Column, Column], Column]] = {
     "<": lambda left, right: left < right,
     "<=": lambda left, right: left <= right,
 }
+_PLAIN = ("user_id", "card_type", "merchant_id", "lsn", "tx_id", "topic", "partition", "offset")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -62,12 +63,9 @@ def _fields(rule: Rule) -> dict[str, Column]:
     evidence = {name: _figure(each) for name, each in sorted(rule.alert.evidence.items())}
     score = _figure(rule.alert.score) if rule.alert.score else F.lit(None).cast("string")
     known = {**evidence, "amount": amount, "score": score}
-    plain = {
-        name: F.col(name) for name in ("user_id", "card_type", "merchant_id", "lsn", "tx_id", "topic", "partition")
-    }
+    plain = {name: F.col(name) for name in _PLAIN}
     return {
         **plain,
-        "offset": F.col("offset"),
         "rule": F.lit(rule.name),
         "rule_version": F.lit(rule.version),
         "severity": F.lit(rule.severity),

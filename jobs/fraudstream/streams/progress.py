@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql.streaming import StreamingQueryListener
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
     QueryProgressEvent,
     QueryStartedEvent,
     QueryTerminatedEvent,
+    StreamingQueryListener,
     StreamingQueryProgress,
 )
 
@@ -77,8 +77,9 @@ class BatchListener(StreamingQueryListener):
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         """Write the batch's line, if the event is a batch's (an idle query reports too)."""
         progress = event.progress
-        if progress.name in self._rules and progress.numInputRows > 0:
-            append_line(self._folder, progress.name, _line(progress, self._rules[progress.name]))
+        name = progress.name
+        if name is not None and name in self._rules and progress.numInputRows > 0:
+            append_line(self._folder, name, _line(progress, self._rules[name]))
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         """Nothing to write."""

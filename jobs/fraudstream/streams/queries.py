@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from fraudstream.cdc.topic import check_topic
 from fraudstream.config import Pipeline
@@ -30,9 +31,7 @@ def start_rules(
 ) -> list[StreamingQuery]:
     """A running query per rule. Raises GuardError before the first one starts if the topic or a checkpoint is unfit."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
-    stateful = [rule for rule in rules if not rule.stateless]
-    if stateful:
-        check_topic(spark, pipeline.kafka, stateful[0].key)
+    check_topic(spark, pipeline.kafka, next((rule.key for rule in rules if not rule.stateless), None))
     for rule in rules:
         claim_checkpoint(pipeline.checkpoint(rule.name), _made_with(rule, pipeline))
         _record_missing(spark, rule, pipeline)
@@ -63,7 +62,7 @@ def _start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, until_caugh
     if until_caught_up:
         writer = writer.trigger(availableNow=True)
     elif real_time:
-        writer = writer.trigger(realTime=pipeline.triggers.real_time)
+        writer = writer.trigger(realTime=pipeline.triggers.real_time)  # type: ignore[call-overload]
     else:
         writer = writer.trigger(processingTime=pipeline.triggers.rules)
     return _start(spark, writer, rule.name, pipeline)

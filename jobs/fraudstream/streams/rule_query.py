@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
@@ -46,7 +46,7 @@ def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame
     return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
 
 
-def _count_of(entry: str) -> F.Column:
+def _count_of(entry: str) -> Column:
     return F.count_if(F.col("entry") == entry).alias(entry)
 
 

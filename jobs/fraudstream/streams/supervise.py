@@ -12,7 +12,7 @@ from types import FrameType
 
 from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.errors import FraudstreamError
 

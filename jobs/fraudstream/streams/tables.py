@@ -36,7 +36,9 @@ def names(columns: str) -> list[str]:
 
 def create_table(spark: SparkSession, path: str, columns: str) -> None:
     """Make the Delta table at `path` if it is not there."""
-    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(StructType.fromDDL(columns))
+    schema = StructType.fromDDL(columns)
+    assert isinstance(schema, StructType)
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     for name, value in _PROPERTIES.items():
         builder = builder.property(name, value)
     builder.execute()

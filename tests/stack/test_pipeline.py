@@ -1,0 +1,250 @@
+"""The whole chain on the real components: what is committed is captured, judged, alerted and mirrored, exactly."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from fraudstream.errors import GuardError, StackError
+from fraudstream.stack.connect import delete_connector, put_connector
+from fraudstream.streams import queries
+from stack.world import EXERCISE, World, connection, table_rows, world
+
+pytestmark = pytest.mark.stack
+ROW = "insert into transactions (user_id, amount, card_type, merchant_id, created_at) values"
+NOON = "timestamp '2026-03-01 12:00:00'"
+
+
+def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
+    """An insert of one user's amounts, `apart` seconds apart."""
+    values = (
+        f"({user}, {amount}, 'VISA', 7, {NOON} + interval '{start + apart * place} seconds')"
+        for place, amount in enumerate(amounts)
+    )
+    return f"{ROW} {', '.join(values)}"
+
+
+@pytest.fixture
+def make_world(stack, spark, tmp_path: Path, request: pytest.FixtureRequest):
+    entered = []
+
+    def make(**options) -> World:
+        context = world(stack, spark, tmp_path, request.node.name.removeprefix("test_")[:40], **options)
+        entered.append(context)
+        return context.__enter__()
+
+    yield make
+    for context in entered:
+        context.__exit__(None, None, None)
+
+
+def test_inserts_updates_deletes_and_a_moved_row_end_exact_everywhere(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(
+        rows(1, "10", "10", "10", "600"),  # anomaly: 600 > 3 x 10
+        rows(2, *["4600"] * 6, apart=1),  # high_amount six times, velocity at the sixth
+        "update transactions set amount = 11 where id = 1",
+        "update transactions set user_id = 3 where id = 2",
+        "delete from transactions where id = 3",
+        rows(3, "10", "10", "600"),  # the moved row joined no history: two amounts before, no anomaly
+        f"{ROW} (4, 'NaN', 'VISA', 7, {NOON}), (4, 5000, 'VISA', 7, timestamp '2999-01-01')",  # no rule sees them
+        rows(9, "1"),
+    )
+    world.wait_for_row(16)
+    world.judge()
+    assert world.assert_exact() == {"anomaly": 1, "velocity": 1, "high_amount": 6}
+    assert world.alerts_in_kafka().count(("anomaly", 4)) == 1
+    assert world.mirror()[2][0] == 3
+    assert 3 not in world.mirror()
+    assert world.parts("anomaly")["unjudged"] == 2
+    ops = Counter(row["op"] for row in table_rows(world.pipeline.table("transaction_changes")))
+    assert ops == {"c": 17, "u": 1, "d": 2}  # the move is a delete and an insert
+
+
+def test_a_snapshot_joins_the_history_and_is_not_judged(make_world):
+    world = make_world()
+    world.sql(rows(1, "10", "10", "10", "9000"))
+    world.capture()
+    world.sql(rows(1, "1", "8000", start=1000))  # 8000 is not over 3 x the mean of 10, 10, 10, 9000, 1
+    world.sql(rows(2, "10", "10", "10", "600"))
+    world.wait_for_row(10)
+    world.judge()
+    assert world.assert_exact() == {"anomaly": 1, "velocity": 0, "high_amount": 1}
+    assert world.parts("anomaly")["history"] == 4
+
+
+def test_a_slot_made_before_the_rows_and_a_snapshot_after_them_mirror_once(make_world):
+    world = make_world()
+    slot = world.connector["config"]["slot.name"]
+    with connection(world.settings, "postgres") as database:
+        database.autocommit = True
+        database.cursor().execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+    world.sql(
+        rows(1, "10", "10", "10", "600"),
+        "update transactions set amount = 20 where id = 1",
+        "delete from transactions where id = 2",
+    )
+    world.capture()
+    world.sql(rows(1, "700", start=1000))
+    world.wait_for_row(5)
+    world.judge()
+    world.assert_exact()
+    assert len(world.mirror()) == 4
+
+
+def test_a_truncate_empties_the_mirror_and_later_rows_return(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(rows(1, "10", "10", "10"))
+    world.wait_for_row(3)
+    world.judge()
+    assert len(world.mirror()) == 3
+    with connection(world.settings, "postgres") as database:
+        database.cursor().execute("truncate transactions")
+        database.commit()
+    world.sql(rows(1, "600"))
+    world.wait_for_row(4)
+    world.judge()
+    assert world.assert_exact()["anomaly"] == 1  # the history stays
+    assert list(world.mirror()) == [4]
+
+
+def test_interleaved_transactions_are_judged_in_the_order_of_their_commits(make_world):
+    world = make_world()
+    world.capture()
+    with connection(world.settings) as first, connection(world.settings) as second:
+        first.cursor().execute(rows(1, "10", "10", "10"))  # ids 1 to 3, committed last
+        second.cursor().execute(rows(1, "600", "600", "600"))  # ids 4 to 6
+        second.commit()
+        first.commit()
+    world.sql(rows(1, "700"))
+    world.wait_for_row(7)
+    lsns = [json.loads(r.value)["source"]["lsn"] for r in world.records() if r.value]
+    assert lsns != sorted(lsns), "the transactions were not interleaved"
+    world.judge()
+    assert world.assert_exact()["anomaly"] == 0  # 700 is not over 3 x the mean of 600, 600, 600, 10, 10, 10
+
+
+def test_rows_of_a_copy_share_an_lsn_and_are_all_judged(make_world):
+    world = make_world()
+    world.capture()
+    lines = "".join(f"{user}\t{amount}\tVISA\t7\n" for user in range(1, 60) for amount in (10, 10, 10, 600))
+    with connection(world.settings) as database:
+        database.cursor().copy_expert(
+            "copy transactions (user_id, amount, card_type, merchant_id) from stdin", io.StringIO(lines)
+        )
+        database.commit()
+    world.wait_for_row(59 * 4)
+    lsns = Counter(json.loads(r.value)["source"]["lsn"] for r in world.records() if r.value)
+    assert max(lsns.values()) > 1, "no two rows share an LSN"
+    world.judge()
+    assert world.assert_exact()["anomaly"] == 59
+
+
+def test_unreadable_messages_are_quarantined_with_their_bytes_and_the_stream_goes_on(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(rows(1, "10", "10", "10"))
+    world.wait_for_row(3)
+    deep, long = b"[" * 2000 + b"]" * 2000, b'{"a": "' + b"x" * 900_000 + b'"}'
+    poison = [b"\xff\xfe", b"{}", b"[]", b'{"op": "c"', deep, long]
+    producer = Producer({"bootstrap.servers": world.settings.bootstrap, "message.max.bytes": 2_000_000})
+    for value in poison:
+        producer.produce(world.pipeline.kafka.transactions_topic, value, key=b'{"user_id":1}')
+    assert producer.flush(30) == 0
+    world.sql(rows(1, "600"))
+    world.wait_for_row(4)
+    world.judge()
+    assert world.assert_exact()["anomaly"] == 1
+    kept = table_rows(world.pipeline.table("quarantine"))
+    assert sorted(row["value"] for row in kept) == sorted(poison)
+    assert all(row["reason"] for row in kept)
+    assert world.parts("velocity")["unreadable"] == len(poison)
+
+
+def test_a_redelivered_change_is_judged_once(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(rows(1, "10", "10", "10", "600", "2000"))
+    world.wait_for_row(5)
+    producer = Producer({"bootstrap.servers": world.settings.bootstrap})
+    for record in [record for record in world.records() if record.value]:
+        producer.produce(
+            world.pipeline.kafka.transactions_topic, record.value, record.key, record.partition,
+            headers=list(record.headers),
+        )  # fmt: skip
+    assert producer.flush(30) == 0
+    world.judge()
+    assert world.assert_exact() == {"anomaly": 2, "velocity": 0, "high_amount": 0}
+    assert world.parts("anomaly")["judged"] == 5
+    assert world.parts("anomaly")["ignored"] == 5
+
+
+def test_a_second_run_on_the_checkpoints_adds_only_what_is_new(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(rows(1, *["10"] * 3, "600"))
+    world.wait_for_row(4)
+    world.judge()
+    world.sql(rows(1, "650", start=1000))  # over 3 x the mean of 10, 10, 10, 600
+    world.wait_for_row(5)
+    world.judge()
+    assert world.assert_exact()["anomaly"] == 2
+    assert len(world.alerts_in_kafka()) == 2
+
+
+def test_the_exercises_connector_gives_the_same_alerts(make_world):
+    world = make_world(source=EXERCISE)
+    world.capture()
+    world.sql(
+        rows(1, "10", "10", "10", "600"),
+        rows(2, *["4600.01"] * 6, apart=1),
+        "update transactions set user_id = 2 where id = 1",
+        "delete from transactions where id = 2",
+        rows(3, "0.1", "0.2", "0.3", "500.01"),
+    )
+    world.wait_for_row(14)
+    keys = {record.key for record in world.records()}
+    assert b'{"id":1}' in keys or any(b'"id":1' in (key or b"") for key in keys)
+    assert {record.partition for record in world.records()} == {0}
+    world.judge()
+    assert world.assert_exact() == {"anomaly": 2, "velocity": 1, "high_amount": 6}
+
+
+def test_two_connectors_on_one_topic_are_refused(make_world):
+    world = make_world()
+    world.capture()
+    second = {**world.connector, "name": "second", "config": {**world.connector["config"], "slot.name": "second"}}
+    with pytest.raises(StackError, match="every change would stand there twice"):
+        put_connector(world.settings, second)
+
+
+def test_a_topic_of_several_partitions_keyed_by_id_is_refused(make_world):
+    world = make_world(message__key__columns="public.transactions:id")
+    world.capture()
+    world.sql(rows(1, *["10"] * 20))
+    world.wait_for_row(20)
+    with pytest.raises(GuardError, match=r"message\.key\.columns"):
+        queries.start_rules(world.session.newSession(), world.rules, world.pipeline, until_caught_up=True)
+
+
+def test_a_mirror_whose_checkpoint_is_gone_is_refused_until_it_is_reset(make_world):
+    world = make_world()
+    world.capture()
+    world.sql(rows(1, "10", "10"))
+    world.wait_for_row(2)
+    world.judge()
+    elsewhere = replace(world.pipeline, checkpoints=f"{world.pipeline.checkpoints}_lost")
+    with pytest.raises(GuardError, match="append every change again"):
+        queries.start_mirror(world.session, elsewhere)
+    queries.reset(elsewhere, queries.MIRROR)
+    queries.start_mirror(world.session, elsewhere, until_caught_up=True).awaitTermination()
+    assert len(table_rows(world.pipeline.table("transaction_changes"))) == 2
+    assert delete_connector(world.settings, world.connector["name"])
