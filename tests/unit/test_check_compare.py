@@ -126,7 +126,8 @@ def test_a_row_in_delta_that_is_not_the_first_message_is_a_failure():
         ("committed_at", "2026-03-01T12:00:02.981Z"), ("event_time", "2026-03-01T12:06:00Z"), ("merchant_id", "17"),
         ("rule_version", "v2"), ("severity", "low"), ("topic", "t"), ("tx_id", None), ("user_id", 1002), ("reason", ""),
         ("evidence", {"n": 4, "sum": "30.00", "mean": "10.00"}), ("evidence", {}), ("score", 90), ("extra", 1),
-        ("evidence", {"n": 3, "sum": "30.00", "mean": "10.01"}), ("evidence", {"n": 3, "sum": "30.01", "mean": "10.00"}),
+        ("evidence", {"n": 3, "sum": "30.00", "mean": "10.01"}),
+        ("evidence", {"n": 3, "sum": "30.01", "mean": "10.00"}),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_a_failure(field, value):

@@ -129,9 +129,8 @@ def _archive_failures(name: str, messages: Sequence[AlertMessage], archived: Seq
     ]
 
 
-def latency_ms(verdict: Verdict, messages: Sequence[AlertMessage], since_ms: int = 0) -> dict[str, int | None]:
-    """p50, p95 and p99 from the commit in PostgreSQL to the alert's first record in Kafka, of commits from `since_ms`
-    on."""
+def latency_ms(verdict: Verdict, messages: Sequence[AlertMessage]) -> dict[str, int | None]:
+    """p50, p95 and p99 from the commit in PostgreSQL to the alert's first record in Kafka."""
     committed: dict[int, int | None] = {}
     for alert in verdict.alerts:
         event = alert.arrival.event
@@ -139,8 +138,7 @@ def latency_ms(verdict: Verdict, messages: Sequence[AlertMessage], since_ms: int
     first: dict[int, int] = {}
     for message in sorted(messages, key=lambda message: message.offset):
         first.setdefault(message.payload["transaction_id"], message.timestamp)
-    timed = {row: at for row, at in committed.items() if row in first and at is not None and at >= since_ms}
-    waits = sorted(first[row] - at for row, at in timed.items())
+    waits = sorted(first[row] - at for row, at in committed.items() if row in first and at is not None)
     return {f"p{share}": percentile(waits, share) for share in (50, 95, 99)}
 
 

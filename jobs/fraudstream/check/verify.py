@@ -18,7 +18,6 @@ from fraudstream.check.compare import (
     compare_counts,
     compare_quarantine,
     compare_rows,
-    latency_ms,
     precision_recall,
 )
 from fraudstream.check.mistakes import power
@@ -29,8 +28,6 @@ from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack.settings import StackSettings
-
-_LAST_MS = 60_000
 
 
 def verify(
@@ -63,7 +60,7 @@ def verify(
     steps = (
         _check_counts(pipeline, topic, verdicts),
         _check_mirror(settings, pipeline),
-        _check_rules(pipeline, live, verdicts, messages, topic),
+        _check_rules(pipeline, live, verdicts, messages),
         _check_quarantine(pipeline, topic, records),
         _check_archive(pipeline, sum(map(len, messages.values())) + no_alerts),
         _check_power(topic, verdicts, required=profile == "hot"),
@@ -131,12 +128,10 @@ def _check_rules(
     rules: Sequence[Rule],
     verdicts: Mapping[str, tuple[Settings, Verdict]],
     messages: Mapping[str, Sequence[AlertMessage]],
-    topic: Sequence[Arrival],
 ) -> tuple[dict[str, Any], list[str]]:
     archived: dict[str, list[ArchivedAlert]] = defaultdict(list)
     for rule_name, alert_id, transaction, payload in places.archived_alerts(pipeline.table("alerts")):
         archived[rule_name].append(ArchivedAlert(alert_id, transaction, payload))
-    last = max((arrival.event.committed_ms or 0 for arrival in topic if arrival.event), default=0) - _LAST_MS
     report: dict[str, Any] = {}
     failures: list[str] = []
     for rule in rules:
@@ -145,8 +140,7 @@ def _check_rules(
             wrong_fields, rule=rule.name, version=rule.version, severity=rule.severity,
             topic=pipeline.kafka.transactions_topic,
         )  # fmt: skip
-        figures, failed = compare_alerts(rule.name, verdict, found, archived.get(rule.name, []), check)
-        report[rule.name] = {**figures, "latency_last_60_s_ms": latency_ms(verdict, found, last)}
+        report[rule.name], failed = compare_alerts(rule.name, verdict, found, archived.get(rule.name, []), check)
         failures += failed
     strangers = sorted((messages.keys() | archived.keys()) - report.keys())
     failures += [f"{name}: alerts of a rule that is not live in the rules file" for name in strangers]
