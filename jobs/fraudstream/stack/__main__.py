@@ -1,4 +1,4 @@
-"""python -m fraudstream.stack up | down | status | purge | lock"""
+"""python -m fraudstream.stack up | down | status | purge | fetch | lock"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from fraudstream.errors import ConfigError, FraudstreamError
 from fraudstream.stack import connect, lifecycle
+from fraudstream.stack.artifacts import GROUPS, cache_folder, jars
 from fraudstream.stack.settings import StackSettings, load_settings
 from fraudstream.stack.status import as_text, wants_colour
 
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(_parser().parse_args(argv))
     except FraudstreamError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}; see to this file or folder and try again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; `make down` stops what still runs", file=sys.stderr)
@@ -44,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop everything; data stays")
     commands.add_parser("status", help="what runs, and how far it is; exit code 1 when something is broken")
     commands.add_parser("purge", help="stop everything and delete all data")
+    commands.add_parser("fetch", help="put all jars into the cache; later starts need no network")
     commands.add_parser("lock", help="write conf/jars.lock anew from the versions in docker/.env")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -56,6 +61,10 @@ def _run(options: argparse.Namespace) -> int:
 
         count = write_lock()
         _tell(options, {"artifacts": count}, f"{count} artifacts locked")
+        return 0
+    if options.command == "fetch":
+        count = sum(len(jars(group)) for group in GROUPS)
+        _tell(options, {"files": count, "cache": str(cache_folder())}, f"{count} files in {cache_folder()}")
         return 0
     settings = load_settings()
     if options.command == "up":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -148,9 +149,11 @@ def _missing(wanted: Iterable[Artifact], folder: Path, stamp: Path) -> list[Arti
             path.unlink(missing_ok=True)
             missing.append(artifact)
     if seen != known and not missing:
-        fresh = stamp.with_name(f"{stamp.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(seen), encoding="utf-8")
-        fresh.replace(stamp)
+        # A cache shared read-only is hashed at every start instead.
+        with contextlib.suppress(PermissionError):
+            fresh = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+            fresh.write_text(json.dumps(seen), encoding="utf-8")
+            fresh.replace(stamp)
     return missing
 
 

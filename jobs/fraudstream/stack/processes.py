@@ -48,7 +48,7 @@ def process_of(settings: StackSettings, component: str) -> psutil.Process | None
         noted = json.loads(_pid_file(settings, component).read_text(encoding="utf-8"))
         process = psutil.Process(noted["pid"])
         same = abs(process.create_time() - noted["started"]) < 1 and _is_alive(process)
-    except (OSError, ValueError, KeyError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return process if same else None
 
@@ -81,6 +81,7 @@ def start(
             cwd=log.parent if user is None else "/",
             env={**os.environ, **(environment or {})},
             start_new_session=True,
+            umask=0o077,
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -132,9 +133,11 @@ def stop(settings: StackSettings, component: str, steps: Sequence[tuple[signal.S
     else:
         raise StackError(f"{TITLES[component]} (pid {process.pid}) does not end; see {log_file(settings, component)}.")
     for child in children:
-        if not _has_ended(child, 5):
+        # PostgreSQL's notice their parent's end by themselves.
+        if not _has_ended(child, 1):
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+            _has_ended(child, 5)
     forget(settings, component)
     return True
 
@@ -172,7 +175,8 @@ def wait_until(
     while not ready():
         for each in COMPONENTS:
             if crashed(settings, each):
-                raise StackError(f"{TITLES[each]} ended while {TITLES[component]} started; {explain(settings, each)}")
+                started = "it" if each == component else TITLES[component]
+                raise StackError(f"{TITLES[each]} ended while {started} started; {explain(settings, each)}")
         if time.monotonic() > limit:
             raise StackError(f"{TITLES[component]} is not ready after {seconds:.0f} s; {explain(settings, component)}")
         time.sleep(pause)
