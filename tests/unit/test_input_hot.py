@@ -59,10 +59,12 @@ def test_anomaly_alerts_often_late_and_every_constant_decides_at_least_twenty_ti
             alert = anomaly(amounts[:place], cents)
             found["alerts"] += alert
             found["late alerts"] += alert and place > 50
+            found["late edges"] += place > 50 and cents * 50 == 3 * sum(amounts[place - 50 : place])
             for name, changed in variants.items():
                 found[name] += anomaly(amounts[:place], cents, **changed) != alert
     assert found["alerts"] >= 100
     assert found["late alerts"] >= 20
+    assert found["late edges"] >= 200
     assert {name: found[name] for name in variants if found[name] < 20} == {}
 
 
@@ -138,3 +140,11 @@ def test_users_are_few_and_times_stay_within_a_day_of_the_present(transactions):
     known = inserts["at"][inserts["at"] > YEAR_1969]
     assert known.min() > -24 * 3600 * SECOND
     assert known.max() < 12 * 3600 * SECOND
+
+
+def test_amounts_drift_so_that_the_means_of_windows_differ(transactions):
+    for history in by_commit(transactions).values():
+        amounts = [cents for _, cents in history]
+        if len(amounts) > 200 and max(amounts) < 390_000:
+            means = [sum(amounts[place : place + 50]) for place in range(0, len(amounts) - 50, 50)]
+            assert max(means) > 1.5 * min(means)

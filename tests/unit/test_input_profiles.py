@@ -93,6 +93,14 @@ def test_a_card_test_is_small_payments_and_then_a_large_one_within_a_minute():
         assert own["at"][-1] - own["at"][0] < MINUTE
 
 
+def test_victims_have_bought_at_least_five_times_before():
+    found = rows("realistic", 40_000)
+    jumps = np.flatnonzero(found["kind"] == KINDS.index("amount_jump"))
+    assert len(jumps) > 20
+    for place in jumps.tolist():
+        assert (found["user_id"][:place] == found["user_id"][place]).sum() >= 5
+
+
 def test_honest_realistic_users_repeat_their_card_and_stay_near_home():
     found = rows("realistic", 60_000)
     user = Counter(found["user_id"].tolist()).most_common(1)[0][0]

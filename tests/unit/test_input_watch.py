@@ -96,9 +96,18 @@ def test_amounts_read_the_same_in_every_decimal_form():
 
 
 def test_another_tables_values_stay_as_they_are_but_times_are_readable():
-    row = {"id": 1, "sensor_id": "sensor_1", "temperature": 22.5, "recorded_at": 1795419992266905, "large": 10**15}
+    row = {
+        "id": 1,
+        "sensor_id": "sensor_1",
+        "temperature": 22.5,
+        "recorded_at": 1795419992266905,
+        "seen_at": 17,
+        "n": 10**15,
+    }
     wrapped = json.dumps({"schema": {}, "payload": json.loads(envelope("c", after=row))}).encode()
-    text = "sensor_id sensor_1  temperature 22.5  recorded_at 2026-11-23 07:46:32.266905  large 1000000000000000"
+    text = (
+        "sensor_id sensor_1  temperature 22.5  recorded_at 2026-11-23 07:46:32.266905  seen_at 17  n 1000000000000000"
+    )
     assert line(wrapped, read=read_table_change) == f"07:46:32.268  insert    #1       {text}"
 
 
