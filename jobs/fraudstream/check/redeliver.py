@@ -115,7 +115,7 @@ def _run(
     redelivery = Redelivery(seed)
     idle = 0
     try:
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions_of(consumer, topic)])
+        _assign(consumer, topic, stop)
         with log.open("a", encoding="utf-8") as file:
             while not stop.is_set() or redelivery.unseen:
                 messages = [each for each in consumer.consume(1000, timeout=0.1) if each.error() is None]
@@ -127,6 +127,15 @@ def _run(
                 _send(producer, topic, copies, redelivery, file)
     finally:
         consumer.close()
+
+
+def _assign(consumer: Consumer, topic: str, stop: threading.Event) -> None:
+    """Read all partitions from the beginning; the topic is there once its first change was captured."""
+    while not stop.wait(0.5):
+        with contextlib.suppress(StackError):
+            partitions = partitions_of(consumer, topic)
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+            return
 
 
 def _send(producer: Producer, topic: str, copies: list[Record], redelivery: Redelivery, file: Any) -> None:
