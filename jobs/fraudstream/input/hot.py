@@ -79,7 +79,7 @@ def _amounts_on_edges(random: np.random.Generator) -> Iterator[tuple[int, int]]:
     time = int(random.integers(0, 3600 * SECOND))
     level = random.uniform(6_000, 60_000)
     drift = random.uniform(1.005, 1.03)
-    probe_after = int(random.choice([2, 3, 3, 8]))
+    probe_after = int(random.choice([2, 2, 3, 3, 8]))
     while True:
         time += int(random.integers(5 * SECOND, 40 * SECOND))
         if not 6_000 < level < 120_000:
