@@ -19,7 +19,7 @@ def test_the_environment_wins_over_the_file_and_arguments_win_over_both(tmp_path
     asked = load_settings(tmp_path, {"KAFKA_PORT": 30001}, {"KAFKA_PORT": "30002", "CONNECT_PORT": "30003"})
     assert (asked.kafka_port, asked.connect_port) == (30001, 30003)
     assert str(asked.postgres_port) == load_environment()["POSTGRES_PORT"]
-    assert (asked.bootstrap, asked.connect_url) == ("localhost:30001", "http://localhost:30003")
+    assert (asked.bootstrap, asked.connect_url) == ("127.0.0.1:30001", "http://localhost:30003")
 
 
 def test_home_is_the_argument_or_the_variable_or_run_in_the_repository(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FraudstreamError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (`head`) has seen enough
+        return 0
     except OSError as error:
         print(f"{error.filename}: {error.strerror}; see to this file or folder and try again", file=sys.stderr)
         return 2
@@ -90,9 +94,10 @@ def _up(settings: StackSettings, names: Sequence[str]) -> float:
     for name in wanted:
         if name not in known:
             raise ConfigError(f"no connector {name!r}; the files in {connect.CONNECTORS} are {', '.join(known)}.")
-    seconds = lifecycle.up(settings, connector=None)
-    for name in wanted:
-        connect.put_connector(settings, connect.CONNECTORS / f"{name}.json")
+    paths = [connect.CONNECTORS / f"{name}.json" for name in wanted]
+    seconds = lifecycle.up(settings, paths[0] if paths else None)
+    for path in paths[1:]:
+        connect.put_connector(settings, path)
     return seconds
 
 

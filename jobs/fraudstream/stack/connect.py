@@ -76,8 +76,8 @@ def read_connector(settings: StackSettings, source: Path | Mapping[str, Any]) ->
 def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60) -> str:
     """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
 
-    Repeating it changes nothing. Raises StackError with the head of the trace when it fails, and when another
-    connector already writes the same topics; GuardError when its slot is ahead of its stored offset.
+    Repeating it changes and restarts nothing. Raises StackError with the head of the trace when it fails, and when
+    another connector already writes the same topics; GuardError when its slot is ahead of its stored offset.
     """
     name, config = read_connector(settings, source)
     registered = connectors(settings)
@@ -85,7 +85,7 @@ def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], sec
     if name not in registered:
         guard.require_slot_not_ahead(settings, name, config)
     limit = time.monotonic() + seconds
-    while True:
+    while registered.get(name) != {**config, "name": name}:
         try:
             _call(settings, "PUT", f"/connectors/{name}/config", config)
             break
@@ -176,7 +176,7 @@ class _Busy(StackError):
 
 
 def _call(
-    settings: StackSettings, method: str, path: str, body: Mapping[str, str] | None = None, timeout: float = 30
+    settings: StackSettings, method: str, path: str, body: Mapping[str, str] | None = None, timeout: float = 15
 ) -> Any:
     request = urllib.request.Request(
         settings.connect_url + path,

@@ -37,7 +37,7 @@ _FLAGS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError",
 
 def variables(settings: StackSettings) -> dict[str, str]:
     """What broker.properties asks for in this bring-up."""
-    broker, controller = f"localhost:{settings.kafka_port}", f"localhost:{settings.kafka_controller_port}"
+    broker, controller = settings.bootstrap, f"127.0.0.1:{settings.kafka_controller_port}"
     return {
         "CONTROLLER_ADDRESS": controller,
         "BROKER_LISTENERS": f"PLAINTEXT://{broker},CONTROLLER://{controller}",

@@ -31,8 +31,8 @@ _log = logging.getLogger("fraudstream.stack")
 def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
     """Start what does not run yet, register `connector` (None: none) and wait until all is ready. Returns seconds.
 
-    When a component cannot start, those that this call started are stopped again. Raises StackError, ConfigError or
-    GuardError saying why.
+    When a component cannot start, those that this call started are stopped again; when the connector fails, they stay
+    up to be looked at. Raises StackError, ConfigError or GuardError saying why.
     """
     began = time.monotonic()
     with _alone(settings):
@@ -42,12 +42,12 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
         started: list[str] = []
         try:
             _start(settings, missing, started)
-            if connector is not None:
-                connect.put_connector(settings, connector)
         except BaseException:
             for component in reversed(started):
                 _HALT[component](settings)
             raise
+    if connector is not None:
+        connect.put_connector(settings, connector)
     return time.monotonic() - began
 
 
@@ -112,7 +112,7 @@ def purge(settings: StackSettings) -> list[Path]:
     down(settings)
     found = [settings.home / name for name in _PURGED if (settings.home / name).exists()]
     for folder in found:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder)
     return found
 
 

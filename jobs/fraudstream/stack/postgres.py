@@ -122,9 +122,10 @@ def drop_slots(settings: StackSettings) -> None:
 def _run_sql(settings: StackSettings, path: Path, passwords: Mapping[str, str]) -> None:
     environment = {secrets.variable(role): password for role, password in passwords.items()}
     answer = subprocess.run(
-        [binaries() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", settings.dsn("postgres", "postgres"),
-         "-f", path],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        [binaries() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "localhost", "-p", str(settings.postgres_port),
+         "-U", "postgres", "-d", "postgres", "-f", path],
+        env={**os.environ, **environment, "PGPASSWORD": passwords["postgres"]},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if answer.returncode:
         raise StackError(f"{path}: {' '.join(answer.stderr.split())}")
@@ -149,7 +150,7 @@ def _initialise(settings: StackSettings, password: str, user: int | None) -> Non
     try:
         with log.open("wb") as output:
             done = subprocess.run(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False, env={**os.environ},
+                command, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False,
                 user=None if prefix else user, group=None if prefix else user,
                 extra_groups=None if prefix or user is None else [],
             )  # fmt: skip
@@ -161,8 +162,7 @@ def _initialise(settings: StackSettings, password: str, user: int | None) -> Non
         lines = " | ".join(tail(log, 3))
         shutil.rmtree(data, ignore_errors=True)
         raise StackError(f"initdb failed; see {log}, which ends: {lines}")
-    hba = data / "pg_hba.conf"
-    hba.write_text(_HBA, encoding="utf-8")
+    (data / "pg_hba.conf").write_text(_HBA, encoding="utf-8")
 
 
 def _install(source: Path, target: Path, user: int | None) -> None:
@@ -218,7 +218,7 @@ def _drop_stale_lock(data: Path) -> None:
     except (OSError, ValueError):
         return
     with contextlib.suppress(psutil.Error):
-        if psutil.Process(pid).cwd() == str(data):
+        if Path(psutil.Process(pid).cwd()) == data.resolve():
             return
     lock.unlink(missing_ok=True)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -47,7 +46,8 @@ def process_of(settings: StackSettings, component: str) -> psutil.Process | None
     try:
         noted = json.loads(_pid_file(settings, component).read_text(encoding="utf-8"))
         process = psutil.Process(noted["pid"])
-        same = abs(process.create_time() - noted["started"]) < 1 and _is_alive(process)
+        # Start times are counted from the boot: they shift when the clock is set.
+        same = abs(process.create_time() - noted["started"]) < 10 and _is_alive(process)
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return process if same else None
@@ -63,7 +63,6 @@ def start(
     settings: StackSettings,
     component: str,
     command: Sequence[str | Path],
-    environment: Mapping[str, str] | None = None,
     user: int | None = None,
 ) -> None:
     """Start a component in a session of its own, its output in its log file, and note its pid."""
@@ -79,7 +78,6 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=log.parent if user is None else "/",
-            env={**os.environ, **(environment or {})},
             start_new_session=True,
             umask=0o077,
             user=user,

@@ -36,8 +36,8 @@ class StackSettings:
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's bootstrap.servers."""
-        return f"localhost:{self.kafka_port}"
+        """Kafka's bootstrap.servers. No name: where localhost is ::1 too, some clients report each refused try."""
+        return f"127.0.0.1:{self.kafka_port}"
 
     @property
     def connect_url(self) -> str:
