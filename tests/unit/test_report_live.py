@@ -20,8 +20,8 @@ def test_a_log_gets_a_plain_line_every_five_seconds_and_at_each_new_stage():
     assert [line.split(" | ")[0] for line in lines] == ["realistic: writing"] * 3 + ["catching up"]
     assert "\x1b" not in out.getvalue()
     # At second 25: 23 s of 2,000 rows committed, captured half a second and read a second later.
-    assert "committed 46,000 (2,000/s) captured 45,000 | anomaly 44,000 read 1,466 alerts 640 ms/1.32 s" in lines[1]
-    assert "quarantined 0" in lines[1]
+    assert "committed 46,000 (2,000/s) captured 45,000 | anomaly 1,466 alerts 640 ms/1.32 s | velocity" in lines[1]
+    assert lines[1].endswith("mirror_transactions is 11,000 behind, quarantined 0")
 
 
 def test_a_terminal_gets_a_row_for_every_query():

@@ -58,14 +58,15 @@ def test_rates_are_growth_per_second_in_each_interval():
     assert per_second.tolist() == [100, 0]
 
 
-def test_alerts_fall_into_intervals_by_the_time_they_are_in_kafka():
-    alerts = _alerts((100.2, 10, 1), (100.9, 30, 1), (103.0, 500, 1), (103.5, float("nan"), 1))
+def test_alerts_fall_into_intervals_by_the_commit_of_their_change():
+    # The third was committed at 103.2 and came 0.9 s later; the last has no time of commit.
+    alerts = _alerts((100.2, 10, 1), (100.9, 30, 1), (104.1, 900, 1), (103.5, float("nan"), 1))
     found = timeline.latency_over_time(alerts, 100, 1)
-    assert found == {"seconds": [0.5, 3.5], "p50": [20, 500], "p95": [29, 500], "count": [2, 1]}
+    assert found == {"seconds": [0.5, 3.5], "p50": [20, 900], "p95": [29, 900], "count": [2, 1]}
 
 
 def test_stages_are_medians_within_the_window_and_add_up_for_an_odd_number_of_alerts():
-    alerts = _alerts((1, 9000, 8000), (10, 100, 10), (11, 200, 20), (12, 300, 30))
+    alerts = _alerts((9.5, 9000, 8000), (10.5, 100, 10), (11, 200, 20), (13.2, 300, 30))
     assert timeline.stages(alerts, (10, 13)) == {"commit_to_capture": 20, "capture_to_alert": 180}
 
 
@@ -74,5 +75,5 @@ def test_percentiles_of_nothing_are_none():
 
 
 def test_alerts_between_two_times_leave_out_those_without_a_commit_time():
-    alerts = _alerts((1, 10, 1), (2, float("nan"), 1), (3, 30, 1), (4, 40, 1))
-    assert alerts.between(1, 4).tolist() == [10, 30]
+    alerts = _alerts((1.5, 100, 1), (2, float("nan"), 1), (4.2, 300, 1), (4.2, 100, 1))
+    assert alerts.between(1, 4).tolist() == [100, 300]

@@ -9,48 +9,30 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psycopg2
+from confluent_kafka import KafkaException
+
 from fraudstream import cli
 from fraudstream.check import timeline
-from fraudstream.check.children import job
-from fraudstream.check.live import duration, live_view
-from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
+from fraudstream.check.live import duration
 from fraudstream.check.page import write_page
-from fraudstream.check.report import Run, assemble
-from fraudstream.check.verify import verify
-from fraudstream.check.watch import Watch, stop_leftover, wait_for_queries
+from fraudstream.check.report import assemble
+from fraudstream.check.stages import Interrupted, Options, run_and_check
+from fraudstream.check.watch import stop_leftover
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, FraudstreamError
-from fraudstream.rulebook.catalog import Rule, load_rules
-from fraudstream.stack import guard, lifecycle, postgres
+from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
 
 PROFILES = ("exercise", "realistic", "hot")
-# Some changes of existing rows in every profile, so that the mirror has more than inserts to get right.
-_SHARES = ("--update-share", "0.01", "--delete-share", "0.002")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What to write and for how long."""
-
-    profile: str
-    seconds: int
-    rate: int
-    seed: int
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or a signal to end: everything is stopped on the way out."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _one_interruption():
             return _demo(options, load_settings())
-    except FraudstreamError as error:
+    except (FraudstreamError, KafkaException, psycopg2.Error) as error:
         print(cli.paint("error:", "red", sys.stderr), error, file=sys.stderr)
         return 1
     except Interrupted as interruption:
@@ -123,7 +105,7 @@ def _demo(options: Options, user: StackSettings) -> int:
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home):
         _make_room(user, settings, pipeline)
-        run, checked = _run(options, settings, pipeline, rules)
+        run, checked = run_and_check(options, settings, pipeline, rules)
     report = assemble(run, checked, settings, "series.json")
     (home / "series.json").write_text(json.dumps(timeline.series(run.samples, run.began)), encoding="utf-8")
     write_page(home / "report.html", report, run, pipeline.table("alerts"))
@@ -156,98 +138,6 @@ def _make_room(user: StackSettings, settings: StackSettings, pipeline: Pipeline)
     lifecycle.purge(settings)
     for name in ("report.json", "report.html", "series.json", "ledger.jsonl", "copies.jsonl"):
         (settings.home / name).unlink(missing_ok=True)
-
-
-def _run(
-    options: Options, settings: StackSettings, pipeline: Pipeline, rules: Sequence[Rule]
-) -> tuple[Run, dict[str, Any]]:
-    names, home = [rule.name for rule in rules], settings.home
-    environment = {"FRAUDSTREAM_HOME": str(home)}
-    with ExitStack() as running:
-        print("starting PostgreSQL, Kafka and Connect", flush=True)
-        running.callback(_down, settings)
-        stack_start_s = lifecycle.up(settings)
-        print(f"the stack is up after {stack_start_s:.1f} s; starting Spark with {', '.join(names)}", flush=True)
-        began = time.monotonic()
-        arguments = ["--with", f"{ARCHIVE},{MIRROR}"]
-        spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
-        wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
-        spark_start_s = time.monotonic() - began
-        print(f"the queries run after {spark_start_s:.1f} s", flush=True)
-        observer = Observer(pipeline, names, home / "ledger.jsonl")
-        running.callback(observer.close)
-        with live_view(names) as show:
-            watch = Watch(observer, show, spark, pipeline.progress)
-            _write(options, settings, watch, observer)
-            _catch_up(settings, watch, observer)
-        print("stopping Spark", flush=True)
-        spark.stop()
-        print("checking against the oracle", flush=True)
-        checked = verify(
-            settings, pipeline, rules, home / "ledger.jsonl", profile=options.profile, copies=home / "copies.jsonl"
-        )
-        print("stopping the stack", flush=True)
-    run = Run(
-        options=asdict(options), began=watch.samples[0].at, produced=_produced(watch), stack_start_s=stack_start_s,
-        spark_start_s=spark_start_s, samples=watch.samples, alerts=observer.alerts, progress=observer.progress,
-        batched=[rule.name for rule in rules if rule.trigger != "real-time" or not pipeline.triggers.real_time_enabled],
-    )  # fmt: skip
-    return run, checked
-
-
-def _down(settings: StackSettings) -> None:
-    try:
-        lifecycle.down(settings)
-    except Interrupted:
-        lifecycle.down(settings)  # it cannot be interrupted twice
-        raise
-
-
-def _write(options: Options, settings: StackSettings, watch: Watch, observer: Observer) -> None:
-    """Run the producer to its end, watching."""
-    home = settings.home
-    arguments = ["--profile", options.profile, "--seconds", str(options.seconds), "--rate", str(options.rate)]
-    arguments += ["--seed", str(options.seed), "--ledger", str(home / "ledger.jsonl"), "--progress", "none"]
-    arguments += _SHARES if options.profile == "exercise" else []
-    began = time.monotonic()
-
-    def title() -> str:
-        gone = min(options.seconds, time.monotonic() - began)
-        return f"{options.profile}, {options.rate:,} rows/s: {gone:.0f} of {options.seconds} s"
-
-    with job("produce_transactions", arguments, home / "producer.log", {"FRAUDSTREAM_HOME": str(home)}) as producer:
-        watch.until(title, lambda _: producer.ended_well(), "the producer")
-
-
-def _catch_up(settings: StackSettings, watch: Watch, observer: Observer) -> None:
-    """Wait until every committed change is in the topic and every query has processed all of its topic."""
-    config = json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"]
-    slot, database = config["slot.name"], config["database.dbname"]
-    end = _wal_end(settings)
-    watch.until(
-        lambda: "catching up: capture",
-        lambda _: (guard.confirmed_lsn(settings, slot, database) or 0) >= end and observer.at_the_end(),
-        "Debezium",
-    )
-    watch.until(
-        lambda: "catching up: queries",
-        lambda sample: not any(sample.behind(query) for query in sample.read) and observer.at_the_end(),
-        "the queries",
-    )
-
-
-def _wal_end(settings: StackSettings) -> int:
-    with postgres.cursor(settings, "postgres") as cursor:
-        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
-        (position,) = cursor.fetchall()[0]
-    return int(position)
-
-
-def _produced(watch: Watch) -> tuple[float, float]:
-    """When the first and the last change were committed, to the second."""
-    last = watch.samples[-1].committed
-    first = next((sample.at for sample in watch.samples if sample.committed), watch.samples[0].at)
-    return first, next(sample.at for sample in watch.samples if sample.committed == last)
 
 
 def summary(report: dict[str, Any]) -> str:

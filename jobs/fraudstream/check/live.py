@@ -107,11 +107,13 @@ def as_line(title: str, rules: Sequence[str], history: Sequence[Sample]) -> str:
     for rule in rules:
         p50, p95 = sample.latency.get(rule, (None, None))
         latency = f" {duration(p50)}/{duration(p95)}" if p50 is not None else ""
-        queries.append(f"{rule} {sample.read[rule]:,} read {sample.alerts.get(rule, 0):,} alerts{latency}")
-    behind = max(sample.behind(query) for query in rules)
+        queries.append(f"{rule} {sample.alerts.get(rule, 0):,} alerts{latency}")
+    late = {query: sample.behind(query) for query in sample.read}
+    slowest = max(late, key=lambda query: late[query])
+    behind = f"{slowest} is {late[slowest]:,} behind" if late[slowest] else "nothing behind"
     return (
         f"{title} | committed {sample.committed:,} ({rate(history, lambda each: each.committed):,.0f}/s) "
-        f"captured {sample.captured:,} | {' | '.join(queries)} | behind {behind:,}, quarantined {sample.quarantined:,}"
+        f"captured {sample.captured:,} | {' | '.join(queries)} | {behind}, quarantined {sample.quarantined:,}"
     )
 
 

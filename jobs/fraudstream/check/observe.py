@@ -73,10 +73,15 @@ class Latencies:
         self.total.append(at - committed if committed is not None else np.nan)
         self.capture.append(captured - committed if captured is not None and committed is not None else np.nan)
 
+    def committed(self) -> npt.NDArray[np.float64]:
+        """When each alert's change was committed, in epoch seconds."""
+        return (np.array(self.at) - np.array(self.total)) / 1000
+
     def between(self, begin: float, end: float) -> npt.NDArray[np.float64]:
-        """The latencies of the alerts that were in Kafka in [begin, end), in epoch seconds."""
-        at, total = np.frombuffer(self.at), np.frombuffer(self.total)
-        return total[(at >= begin * 1000) & (at < end * 1000) & ~np.isnan(total)]
+        """The latencies of the alerts on changes committed in [begin, end), in epoch seconds."""
+        committed = self.committed()
+        chosen: npt.NDArray[np.float64] = np.array(self.total)[(committed >= begin) & (committed < end)]
+        return chosen
 
     def latest(self, begin: float) -> npt.NDArray[np.float64]:
         """The latencies since `begin` (epoch seconds), looked for from the end."""

@@ -25,7 +25,7 @@ def write_page(path: Path, report: Mapping[str, Any], run: Run, alerts_table: st
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"ms": duration, "n": number, "share": share}
+    environment.filters |= {"ms": milliseconds, "n": number, "share": share}
     template = environment.get_template("report.html.j2")
     text = template.render(report=report, plots=_plots(report, run), examples=example_alerts(alerts_table))
     path.write_text(text, encoding="utf-8")
@@ -58,6 +58,11 @@ def example_alerts(table: str) -> list[dict[str, Any]]:
         places = [len(own) * (2 * n + 1) // (2 * _SHOWN_PER_RULE) for n in range(_SHOWN_PER_RULE)]
         chosen += [own[place] for place in dict.fromkeys(places)]
     return [{**row, "evidence": list(json.loads(row["evidence"] or "{}").items())} for row in chosen]
+
+
+def milliseconds(value: float | None) -> str:
+    """1250 -> "1.25 s"; a dash for None."""
+    return duration(value) or "-"
 
 
 def number(value: float | None) -> str:

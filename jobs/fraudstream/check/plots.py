@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fraudstream.check import timeline
 from fraudstream.check.observe import ARCHIVE, Latencies
@@ -88,6 +88,8 @@ def latency_plot(alerts: Mapping[str, Latencies], begin: float, seconds: float, 
         axes.plot(found["seconds"], found["p50"], color=colour, label="p50")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(_milliseconds))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(0, seconds)
         axes.set_title(rule, loc="left", fontsize=10)
         _finish(axes)
     return as_svg(made, "latency")
@@ -103,6 +105,7 @@ def alerts_plot(alerts: Mapping[str, Latencies], begin: float, seconds: float) -
         axes.bar(found["seconds"], heights, width=0.9 * width, color=_colour(number + 2))
         axes.set_title(f"{rule}: {sum(found['count']):,}", loc="left", fontsize=10)
         axes.set_ylabel("alerts per second" if number == 0 else "")
+        axes.set_xlim(0, seconds)
         _finish(axes, legend=False)
     return as_svg(made, "alerts")
 

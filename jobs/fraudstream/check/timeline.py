@@ -78,10 +78,10 @@ def rates(seconds: Sequence[float], totals: Sequence[float], width: float) -> tu
 
 
 def latency_over_time(alerts: Latencies, begin: float, width: float) -> dict[str, list[float]]:
-    """p50 and p95 in ms of the alerts of each interval of `width` seconds that has any, at its middle (seconds)."""
-    at, total = np.array(alerts.at) / 1000 - begin, np.array(alerts.total)
-    slots = np.floor(at / width)
-    slots[np.isnan(total)] = -1
+    """p50 and p95 in ms of the alerts on changes committed in each interval of `width` seconds that has any, at its
+    middle (seconds)."""
+    total = np.array(alerts.total)
+    slots = np.floor((alerts.committed() - begin) / width)
     found: dict[str, list[float]] = {"seconds": [], "p50": [], "p95": [], "count": []}
     for slot in np.unique(slots[slots >= 0]):
         chosen = total[slots == slot]
@@ -94,8 +94,8 @@ def latency_over_time(alerts: Latencies, begin: float, width: float) -> dict[str
 
 def stages(alerts: Latencies, window: tuple[float, float]) -> dict[str, int | None]:
     """Median ms from the commit to Debezium's reading of it, and from there to the alert in Kafka."""
-    at, total, capture = (np.array(each) for each in (alerts.at, alerts.total, alerts.capture))
-    chosen = (at >= window[0] * 1000) & (at < window[1] * 1000) & ~np.isnan(capture)
+    committed, total, capture = alerts.committed(), np.array(alerts.total), np.array(alerts.capture)
+    chosen = (committed >= window[0]) & (committed < window[1]) & ~np.isnan(capture)
     if not chosen.any():
         return {"commit_to_capture": None, "capture_to_alert": None}
     return {

@@ -1,0 +1,183 @@
+"""A demo's stages: stack, queries, warm-up, input, catching up, check; what they start ends with them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg2
+from confluent_kafka.admin import NewTopic
+
+from fraudstream.check.children import job
+from fraudstream.check.live import live_view
+from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
+from fraudstream.check.redeliver import redelivering
+from fraudstream.check.report import Run
+from fraudstream.check.verify import verify
+from fraudstream.check.watch import Watch, wait_for_queries
+from fraudstream.config import Pipeline
+from fraudstream.input.ledger import Ledger
+from fraudstream.rulebook.catalog import Rule
+from fraudstream.stack import guard, kafka, lifecycle, postgres
+from fraudstream.stack.settings import StackSettings
+
+# Some changes of existing rows in every profile, so that the mirror has more than inserts to get right.
+_SHARES = ("--update-share", "0.01", "--delete-share", "0.002")
+# Users that no profile has: their rows warm the queries up (a first batch compiles and starts Python workers for
+# 5 to 15 s) and raise no alert.
+_WARM_USERS = range(2_000_001, 2_000_017)
+_WARM = """
+    INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)
+    SELECT user_id, 1.00, 'VISA', 1 FROM unnest(%s) AS user_id
+    RETURNING id, user_id, amount::text, card_type, merchant_id, created_at
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to write and for how long."""
+
+    profile: str
+    seconds: int
+    rate: int
+    seed: int
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or a signal to end: everything is stopped on the way out."""
+
+
+def run_and_check(
+    options: Options, settings: StackSettings, pipeline: Pipeline, rules: Sequence[Rule]
+) -> tuple[Run, dict[str, Any]]:
+    """The run and what the check found. Everything is stopped when it returns or raises."""
+    home, names = settings.home, [rule.name for rule in rules]
+    with ExitStack() as running:
+        _say("starting PostgreSQL, Kafka and Connect")
+        running.callback(_down, settings)
+        stack_start_s = lifecycle.up(settings)
+        _make_topic(settings, pipeline.kafka.transactions_topic)
+        _say(f"the stack is up after {stack_start_s:.1f} s; starting Spark with {', '.join(names)}")
+        began = time.monotonic()
+        arguments, environment = ["--with", f"{ARCHIVE},{MIRROR}"], {"FRAUDSTREAM_HOME": str(home)}
+        spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
+        wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
+        observer = Observer(pipeline, names, home / "ledger.jsonl")
+        running.callback(observer.close)
+        with live_view(names) as show:
+            watch = Watch(observer, show, spark, pipeline.progress)
+            _warm_up(settings, watch)
+            spark_start_s = time.monotonic() - began
+            written_from = _write(options, settings, pipeline, watch, observer)
+            _catch_up(watch, observer)
+        _say("stopping Spark")
+        spark.stop()
+        _say("checking against the oracle")
+        checked = verify(
+            settings, pipeline, rules, home / "ledger.jsonl", profile=options.profile, copies=home / "copies.jsonl"
+        )
+        _say("stopping the stack")
+    samples = [sample for sample in watch.samples if sample.at >= written_from]
+    run = Run(
+        options=asdict(options), began=samples[0].at, produced=_produced(watch, written_from),
+        stack_start_s=stack_start_s, spark_start_s=spark_start_s, samples=samples, alerts=observer.alerts,
+        progress=observer.progress,
+        batched=[rule.name for rule in rules if rule.trigger != "real-time" or not pipeline.triggers.real_time_enabled],
+    )  # fmt: skip
+    return run, checked
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _make_topic(settings: StackSettings, name: str) -> None:
+    """Make the topic that Connect would make with the first change, so that the queries can start before it."""
+    topic = NewTopic(name, num_partitions=settings.topic_partitions, replication_factor=1)
+    client = kafka.admin(settings)  # the answer does not come to a client that is gone
+    client.create_topics([topic])[name].result(30)
+
+
+def _down(settings: StackSettings) -> None:
+    try:
+        lifecycle.down(settings)
+    except Interrupted:
+        lifecycle.down(settings)  # it cannot be interrupted twice
+        raise
+
+
+def _warm_up(settings: StackSettings, watch: Watch) -> None:
+    """Write a few harmless rows and wait until every query has had its first batch."""
+    ledger = Ledger(settings.home / "ledger.jsonl")
+    connection = psycopg2.connect(settings.dsn("app"))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_WARM, [list(_WARM_USERS)])
+            rows = cursor.fetchall()
+        ledger.append("committed", [["c", *row, created_at.isoformat()] for *row, created_at in rows])
+    finally:
+        connection.close()
+        ledger.close()
+    watch.until(
+        lambda: "warming up",
+        lambda sample: all(count >= len(rows) for query, count in sample.read.items() if query != ARCHIVE),
+        "the first batches",
+    )
+
+
+def _write(options: Options, settings: StackSettings, pipeline: Pipeline, watch: Watch, observer: Observer) -> float:
+    """Run the producer to its end, watching, and wait until its changes are in the topic. Returns when it began."""
+    home = settings.home
+    arguments = ["--profile", options.profile, "--seconds", str(options.seconds), "--rate", str(options.rate)]
+    arguments += ["--seed", str(options.seed), "--ledger", str(home / "ledger.jsonl"), "--progress", "none"]
+    arguments += _SHARES if options.profile == "exercise" else []
+    began, written_from = time.monotonic(), time.time()
+
+    def title() -> str:
+        gone = min(options.seconds, time.monotonic() - began)
+        return f"{options.profile}, {options.rate:,} rows/s: {gone:.0f} of {options.seconds} s"
+
+    with ExitStack() as running:
+        if options.profile == "hot":
+            topic, log = pipeline.kafka.transactions_topic, home / "copies.jsonl"
+            running.enter_context(redelivering(settings.bootstrap, topic, log, options.seed, pipeline.kafka.options))
+        environment = {"FRAUDSTREAM_HOME": str(home)}
+        producer = running.enter_context(job("produce_transactions", arguments, home / "producer.log", environment))
+        watch.until(title, lambda _: producer.ended_well(), "the producer")
+        _await_capture(settings, watch, observer)
+    return written_from
+
+
+def _await_capture(settings: StackSettings, watch: Watch, observer: Observer) -> None:
+    """Wait until every committed change is in the topic: the slot has passed the end of the log."""
+    config = json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"]
+    slot, database = config["slot.name"], config["database.dbname"]
+    with postgres.cursor(settings, "postgres") as cursor:
+        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        ((end,),) = cursor.fetchall()
+    watch.until(
+        lambda: "catching up: capture",
+        lambda _: (guard.confirmed_lsn(settings, slot, database) or 0) >= end and observer.at_the_end(),
+        "Debezium",
+    )
+
+
+def _catch_up(watch: Watch, observer: Observer) -> None:
+    """Wait until every query has processed all of its topic."""
+    watch.until(
+        lambda: "catching up: queries",
+        lambda sample: not any(sample.behind(query) for query in sample.read) and observer.at_the_end(),
+        "the queries",
+    )
+
+
+def _produced(watch: Watch, written_from: float) -> tuple[float, float]:
+    """When the first and the last change after the warm-up were committed, to the second."""
+    before = [sample.committed for sample in watch.samples if sample.at < written_from]
+    last = watch.samples[-1].committed
+    written = [sample.at for sample in watch.samples if sample.committed > before[-1]]
+    return written[0], next(sample.at for sample in watch.samples if sample.committed == last)
