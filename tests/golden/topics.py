@@ -151,21 +151,21 @@ def messages_of(text: str, number: int) -> list[Message]:
 def _add_line(topic: _Topic, line: str, number: int) -> None:
     word, _, rest = line.partition(" ")
     if word == "raw":
-        topic.add(0, b"{}", rest.encode())
+        topic.add(0, _key(number, "u1"), rest.encode())
         return
     plain = [part for part in rest.split() if "=" not in part]
     options = dict(part.split("=", 1) for part in rest.split() if "=" in part)
     partition = int(options.pop("p", "0"))
     context = _Context(number=number, position=len(topic.messages), options=options)
     if word == "hex":
-        topic.add(partition, b"{}", bytes.fromhex("".join(plain)))
+        topic.add(partition, _key(number, "u1"), bytes.fromhex("".join(plain)))
     elif word == "copy":
         original = topic.by_id[number * 100_000 + int(plain[0])]
         topic.add(original.partition, original.key, original.value, original.headers)
     elif word == "tombstone":
         topic.add(partition, _key(number, plain[0]), None)
     elif word == "heartbeat":
-        topic.add(partition, b'{"serverName":"dbserver1"}', json.dumps({"ts_ms": context.captured_ms}).encode())
+        topic.add(partition, None, json.dumps({"ts_ms": context.captured_ms}).encode())
     elif word == "t":
         topic.add(partition, None, _value(context, "t", None, None))
     elif word == "move":
