@@ -13,7 +13,8 @@ from fraudstream.cdc import shape
 
 EVENT_COLUMNS = (
     "topic", "partition", "offset", "entry", "reason", "op", "id", "user_id", "cents", "card_type", "merchant_id",
-    "created_at", "lsn", "tx_id", "committed_ms", "captured_ms", "snapshot", "moved", "before_user_id",
+    "created_at", "lsn", "tx_id", "committed_ms", "captured_ms", "snapshot", "moved", "before_id",
+    "before_user_id",
 )  # fmt: skip
 RAW_COLUMNS = ("key", "value", "timestamp")
 _POSITION = ("topic", "partition", "offset")
@@ -69,10 +70,9 @@ def _fields(max_bytes: int) -> list[Column]:
     op = F.coalesce(_of("op"), _of("__op"))
     flat_row = F.when(flat, F.struct(*(_of(name).alias(name) for name in shape.ROW_FIELDS)))
     row = F.when(flat, flat_row).when(op == "d", _of("before")).otherwise(_of("after"))
-    complete = ~flat | (
-        _of("__source_ts_ms").isNotNull() & _of("__source_snapshot").isNotNull() & _of("__deleted").isNotNull()
-    )
+    complete = ~flat | (_of("__source_ts_ms").isNotNull() & _of("__deleted").isNotNull())
     metas = {name: F.when(flat, _of(theirs)).otherwise(_of(ours)) for name, (ours, theirs) in _META.items()}
+    has_before = ~flat & _of("before.id").isNotNull() & _of("before.user_id").isNotNull()
     is_moved = [F.array_contains(F.col("headers.key"), name) for name in shape.MOVED_HEADERS]
     return [
         _fault(max_bytes).alias("fault"),
@@ -87,7 +87,8 @@ def _fields(max_bytes: int) -> list[Column]:
         .alias("captured_ms"),
         *(column.alias(name) for name, column in metas.items()),
         F.coalesce(is_moved[0] | is_moved[1], F.lit(False)).alias("moved"),
-        F.when(~flat, _of("before.user_id")).alias("before_user_id"),
+        F.when(has_before, _of("before.id")).alias("before_id"),
+        F.when(has_before, _of("before.user_id")).alias("before_user_id"),
         (_of("id").isNotNull() & _of("user_id").isNotNull()).alias("like_row"),
         *_descriptions(),
     ]
@@ -120,33 +121,42 @@ def _whole(pattern: str) -> str:
 
 
 def _descriptions() -> list[Column]:
-    """Scale of the amount and unit of created_at, where a schema wrapper tells them."""
+    """What a schema wrapper tells of the columns amount and created_at."""
     fields = F.col("m.schema.fields")
-    image = F.get(fields["fields"], F.array_position(fields["field"], "after").cast("int") - 1)
-    columns = F.when(F.array_contains(fields["field"], "after"), image)
+    is_envelope = F.array_contains(fields["field"], "after")
+    columns = F.when(is_envelope, _at(fields["fields"], fields["field"], "after"))
 
-    def of(column: str, part: str) -> Column:
-        inner = F.get(columns[part], F.array_position(columns["field"], column).cast("int") - 1)
-        outer = F.get(fields[part], F.array_position(fields["field"], column).cast("int") - 1)
-        return F.when(F.col("wrapped"), F.when(columns.isNotNull(), inner).otherwise(outer))
+    def described(column: str, part: str) -> Column:
+        inner, outer = _at(columns[part], columns["field"], column), _at(fields[part], fields["field"], column)
+        return F.when(F.col("wrapped"), F.when(is_envelope, inner).otherwise(outer))
 
-    return [of("amount", "parameters")["scale"].alias("scale"), of("created_at", "name").alias("unit")]
+    return [
+        described("amount", "field").isNotNull().alias("described"),
+        F.coalesce(described("amount", "name") == shape.DECIMAL_SCHEMA, F.lit(False)).alias("is_decimal"),
+        described("amount", "parameters")["scale"].alias("scale"),
+        described("created_at", "name").alias("unit"),
+    ]
+
+
+def _at(values: Column, names: Column, name: str) -> Column:
+    return F.get(values, F.array_position(names, name).cast("int") - 1)
 
 
 def _values() -> list[Column]:
     kind = F.schema_of_variant(F.col("row.amount"))
     card_kind = F.schema_of_variant(F.col("row.card_type"))
-    text = F.try_variant_get(F.col("row.amount"), "$", "string")
-    no_number = kind.isNull() | (kind == "VOID") | ((kind == "STRING") & text.rlike(_whole(shape.NO_NUMBER_TEXT)))
-    cents = F.when(kind == "STRING", _cents_of_text(text)).when(no_number, None).otherwise(_cents_of_other(kind))
+    text = F.when(kind == "STRING", F.try_variant_get(F.col("row.amount"), "$", "string"))
+    no_number = kind.isNull() | (kind == "VOID") | text.rlike(_whole(shape.NO_NUMBER_TEXT))
+    cents = F.when(no_number, None).when(kind == "STRING", _cents_of_text(text)).otherwise(_cents_of_other(kind))
     return [
-        *(F.col(name) for name in ("moved", "before_user_id", "like_row")),
-        no_number.alias("no_number"),
+        *(F.col(name) for name in ("moved", "before_id", "before_user_id", "like_row")),
+        F.coalesce(no_number, F.lit(False)).alias("no_number"),
         F.when(F.abs(cents) < shape.CENTS_LIMIT, cents).alias("cents"),
+        (~F.col("described") & text.rlike(_whole(shape.AMBIGUOUS_TEXT))).alias("ambiguous"),
         (card_kind.isNull() | card_kind.isin("STRING", "VOID")).alias("card_is_text"),
         F.try_variant_get(F.col("row.card_type"), "$", "string").alias("card_type"),
         _micros().alias("created_at"),
-    ]  # fmt: skip
+    ]
 
 
 def _cents_of_text(text: Column) -> Column:
@@ -154,7 +164,9 @@ def _cents_of_text(text: Column) -> Column:
     scale = F.when(F.col("scale").isNull(), shape.DEFAULT_SCALE).when(
         F.col("scale").rlike(_whole(shape.SCALE_TEXT)), F.col("scale").try_cast("int")
     )
-    return F.when(text.rlike(_whole(shape.DECIMAL_TEXT)), decimal).otherwise(_cents_of_base64(text, scale))
+    return F.when(~F.col("is_decimal") & text.rlike(_whole(shape.DECIMAL_TEXT)), decimal).when(
+        F.col("is_decimal") | ~F.col("described"), _cents_of_base64(text, scale)
+    )
 
 
 def _cents_of_other(kind: Column) -> Column:
@@ -192,8 +204,11 @@ def _micros() -> Column:
         .otherwise(number)
     )
     zoned = F.when(text.rlike("(?:Z|[+-][0-9:]{5})$"), text).otherwise(F.concat(text, F.lit("Z")))
-    return F.when(text.rlike(_whole(shape.WHOLE_TEXT)), whole).when(
-        text.rlike(_whole(shape.TIME_TEXT)), F.unix_micros(zoned.try_cast("timestamp"))
+    far = F.when(text.startswith("-"), shape.FAR_PAST).otherwise(F.lit(shape.FAR_FUTURE))
+    return (
+        F.when(text.rlike(_whole(shape.WHOLE_TEXT)), whole)
+        .when(text.rlike(_whole(shape.TIME_TEXT)), F.unix_micros(zoned.try_cast("timestamp")))
+        .when(text.rlike(_whole(shape.FAR_TIME_TEXT)), far)
     )
 
 
@@ -215,6 +230,7 @@ def _reason() -> Column:
         .when(row.isNull(), shape.NO_ROW)
         .when(row["id"].isNull(), shape.NO_ID)
         .when(row["user_id"].isNull(), shape.NO_USER)
+        .when(F.col("ambiguous"), shape.AMBIGUOUS_AMOUNT)
         .when(~F.col("no_number") & F.col("cents").isNull(), shape.BAD_AMOUNT)
         .when(~F.col("card_is_text"), shape.BAD_CARD)
         .when(F.col("card_type") == shape.UNAVAILABLE, shape.NO_CARD)

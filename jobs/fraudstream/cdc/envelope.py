@@ -6,7 +6,8 @@ rewritten deletes.
 
 Where a message has no schema wrapper, its fields must tell by themselves what they are:
 - amount: a number is read as the double that it is; text with a point is a decimal; other text is base64 of an unscaled
-  integer with two decimal places (decimal.handling.mode=precise on numeric(10,2)).
+  integer with two decimal places (decimal.handling.mode=precise on numeric(10,2)). Four, eight or twelve digits alone
+  could be either and are unreadable.
 - created_at: text is ISO 8601 (UTC if it names no zone); a whole number is microseconds, except from 100,000,000,000 to
   99,999,999,999,999, which is milliseconds from 1973-03-03 to 5138. So microseconds are misread between 1970-01-02 and
   1973-03-03, and milliseconds before 1973; a wrapper's schema decides exactly. Nanoseconds need the wrapper.
@@ -95,7 +96,7 @@ def read_change_event(
         return ChangeEvent(op, moved=moved, **meta)
     images = (found, None) if flat else (found.get("before" if op == "d" else "after"), found.get("before"))
     columns = _columns(wrapper)
-    return ChangeEvent(op, _row(images[0], columns), _row_or_none(images[1], columns), moved=moved, **meta)
+    return ChangeEvent(op, _row(images[0], columns), _before(images[1], columns), moved=moved, **meta)
 
 
 def entry(event: ChangeEvent) -> Entry:
@@ -127,7 +128,7 @@ def _text(value: bytes, max_bytes: int) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        found = json.loads(text, parse_int=_whole_number, parse_float=_double, parse_constant=_refuse)
+        found = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise UnreadableMessage(shape.NOT_JSON) from None
     if text.count("{") + text.count("[") > shape.MAX_DEPTH and _depth(text) > shape.MAX_DEPTH:
@@ -149,6 +150,9 @@ def _double(digits: str) -> float:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole_number, parse_float=_double, parse_constant=_refuse)
 
 
 def _depth(text: str) -> int:
@@ -175,11 +179,12 @@ def _meta(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat_meta(found: Mapping[str, Any]) -> dict[str, Any]:
-    if any(found.get(name) is None for name in ("__source_ts_ms", "__source_snapshot", "__deleted")):
+    # __source_snapshot is null in every streamed row, __source_lsn in those of an incremental snapshot.
+    if found.get("__source_ts_ms") is None or found.get("__deleted") is None:
         raise UnreadableMessage(shape.NOT_COMPLETE)
     committed = found["__source_ts_ms"]
     return _checked_meta(
-        found.get("__source_lsn"), found.get("__source_txId"), committed, None, found["__source_snapshot"]
+        found.get("__source_lsn"), found.get("__source_txId"), committed, None, found.get("__source_snapshot")
     )
 
 
@@ -229,11 +234,14 @@ def _row(image: Mapping[str, Any] | None, columns: Mapping[str, Any]) -> Row:
     return Row(image["id"], image["user_id"], cents, card_type, image.get("merchant_id"), created_at)
 
 
-def _row_or_none(image: Mapping[str, Any] | None, columns: Mapping[str, Any]) -> Row | None:
+def _before(image: Mapping[str, Any] | None, columns: Mapping[str, Any]) -> Row | None:
+    """The image before the change; nothing is judged by it, so one that cannot be read whole keeps its ids alone."""
+    if image is None or image.get("id") is None or image.get("user_id") is None:
+        return None
     try:
         return _row(image, columns)
     except UnreadableMessage:
-        return None
+        return Row(image["id"], image["user_id"], None, None, None, None)
 
 
 def _card_type(text: Any) -> str | None:

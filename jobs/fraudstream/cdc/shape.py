@@ -52,7 +52,8 @@ DEFAULT_SCALE = 2
 
 # Regular expressions with one meaning in Python and Java; each must match the whole text.
 HEARTBEAT_TEXT = r'[ \t\r\n]*\{[ \t\r\n]*"ts_ms"[ \t\r\n]*:[ \t\r\n]*[0-9]{1,18}[ \t\r\n]*\}[ \t\r\n]*'
-DECIMAL_TEXT = r"-?[0-9]{1,13}\.[0-9]{1,2}0*"
+DECIMAL_TEXT = r"-?[0-9]{1,13}(?:\.[0-9]{1,2}0*)?"
+AMBIGUOUS_TEXT = r"(?:[0-9]{4}){1,3}"  # both a decimal and base64
 NO_NUMBER_TEXT = r"NaN|NAN|-?Infinity"  # NAN: what decimal.handling.mode=string writes
 BASE64_TEXT = r"(?:[A-Za-z0-9+/]{4}){0,3}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
 SCALE_TEXT = r"[0-9]|1[0-7]"
@@ -61,6 +62,9 @@ TIME_TEXT = (
     r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
     r"(?:Z|[+-](?:0[0-9]|1[0-7]):[0-5][0-9])?"
 )
+# A time before year 1 or after 9999, PostgreSQL's infinity among them, keeps nothing but its side.
+FAR_TIME_TEXT = r"[+-][0-9]{4,9}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z?|-?infinity"
+FAR_PAST, FAR_FUTURE = -(2**63), 2**63 - 1
 
 ADD_FIELDS = "op,source.lsn,source.txId,source.ts_ms,source.snapshot"
 NOT_UTF8 = "not UTF-8"
@@ -74,6 +78,7 @@ NO_ROW = "no row image"
 NO_ID = "no id"
 NO_USER = "no user_id"
 BAD_AMOUNT = "amount is not a decimal with at most two places"
+AMBIGUOUS_AMOUNT = "amount is digits alone, a decimal or base64: enable schemas"
 BAD_CARD = "card_type is not text"
 NO_CARD = "card_type is missing: set REPLICA IDENTITY FULL"
 BAD_TIME = "created_at is not a time"
@@ -101,4 +106,9 @@ def conforms(value: Any, shape: Any) -> bool:
         return type(value) is int and -(2**63) <= value < 2**63
     if isinstance(shape, list):
         return isinstance(value, list) and all(conforms(item, shape[0]) for item in value)
-    return isinstance(value, dict) and all(conforms(value[name], part) for name, part in shape.items() if name in value)
+    if not isinstance(value, dict):
+        return False
+    for name, part in value.items():
+        if part is not None and name in shape and not conforms(part, shape[name]):
+            return False
+    return True

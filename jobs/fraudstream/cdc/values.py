@@ -11,15 +11,17 @@ from typing import Any
 from fraudstream.cdc import shape
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DECIMAL, _NO_NUMBER, _BASE64, _SCALE, _WHOLE, _TIME = (
+_DECIMAL, _AMBIGUOUS, _NO_NUMBER, _BASE64, _SCALE, _WHOLE, _TIME, _FAR_TIME = (
     re.compile(pattern)
     for pattern in (
         shape.DECIMAL_TEXT,
+        shape.AMBIGUOUS_TEXT,
         shape.NO_NUMBER_TEXT,
         shape.BASE64_TEXT,
         shape.SCALE_TEXT,
         shape.WHOLE_TEXT,
         shape.TIME_TEXT,
+        shape.FAR_TIME_TEXT,
     )
 )
 
@@ -29,12 +31,15 @@ class UnreadableValue(ValueError):
 
 
 def cents_of(amount: Any, column: Mapping[str, Any]) -> int | None:
-    """Exact cents of an amount in any of its forms; None for null, NaN and the infinities."""
+    """Exact cents of an amount in any of its forms; None for null, NaN and the infinities.
+
+    `column` is the schema wrapper's description of the column, empty without one. Raises UnreadableValue.
+    """
     if amount is None or (isinstance(amount, str) and _NO_NUMBER.fullmatch(amount)):
         return None
     cents = None
     if isinstance(amount, str):
-        cents = _cents_of_text(amount, (column.get("parameters") or {}).get("scale"))
+        cents = _cents_of_text(amount, column)
     elif isinstance(amount, dict) and amount.keys() == {"scale", "value"}:
         cents = _cents_of_struct(amount["scale"], amount["value"])
     elif type(amount) in (int, float):
@@ -44,11 +49,16 @@ def cents_of(amount: Any, column: Mapping[str, Any]) -> int | None:
     return cents
 
 
-def _cents_of_text(amount: str, scale: Any) -> int | None:
-    if _DECIMAL.fullmatch(amount):
+def _cents_of_text(amount: str, column: Mapping[str, Any]) -> int | None:
+    if not column and _AMBIGUOUS.fullmatch(amount):
+        raise UnreadableValue(shape.AMBIGUOUS_AMOUNT)
+    if column.get("name") != shape.DECIMAL_SCHEMA and _DECIMAL.fullmatch(amount):
         return round(float(amount) * 100)
-    scale_text = str(shape.DEFAULT_SCALE if scale is None else scale)
-    return _cents_of_base64(amount, int(scale_text)) if _SCALE.fullmatch(scale_text) else None
+    if column and column.get("name") != shape.DECIMAL_SCHEMA:
+        return None
+    scale = (column.get("parameters") or {}).get("scale")
+    text = str(shape.DEFAULT_SCALE if scale is None else scale)
+    return _cents_of_base64(amount, int(text)) if _SCALE.fullmatch(text) else None
 
 
 def _cents_of_struct(scale: Any, value: Any) -> int | None:
@@ -76,6 +86,10 @@ def _cents_of_base64(text: str, scale: int) -> int | None:
 
 
 def micros_of(created_at: Any, column: Mapping[str, Any]) -> int | None:
+    """Microseconds since 1970 (UTC) of a time in any of its forms; None for null.
+
+    Texts of times outside of the years 1 to 9999 give the least or the greatest int64. Raises UnreadableValue.
+    """
     if created_at is None:
         return None
     text = str(created_at) if type(created_at) is int else created_at
@@ -85,6 +99,8 @@ def micros_of(created_at: Any, column: Mapping[str, Any]) -> int | None:
             return micros
     elif isinstance(text, str) and _TIME.fullmatch(text):
         return _micros_of_text(text)
+    elif isinstance(text, str) and _FAR_TIME.fullmatch(text):
+        return shape.FAR_PAST if text.startswith("-") else shape.FAR_FUTURE
     raise UnreadableValue(shape.BAD_TIME)
 
 
