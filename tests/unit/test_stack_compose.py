@@ -194,8 +194,8 @@ def test_postgresql_runs_with_the_same_settings_and_sql_in_both():
 
 def test_the_connector_service_sends_exactly_the_files_configuration(tmp_path):
     """register.sh cuts the member "config" out with sed; a curl of ours writes down what it is given."""
-    script = (DOCKER / "connect" / "register.sh").read_text().replace("/fraudstream/", f"{DOCKER}/")
-    (tmp_path / "register.sh").write_text(script.replace("/tmp/", f"{tmp_path}/"))
+    script = (DOCKER / "connect" / "register.sh").read_text().replace("/tmp/", f"{tmp_path}/")
+    (tmp_path / "register.sh").write_text(script.replace("/fraudstream/", f"{DOCKER}/"))
     curl = tmp_path / "curl"
     curl.write_text(
         f'#!/bin/sh\ncase "$*" in *status*) echo \'{{"tasks":[{{"id":0,"state":"RUNNING"}}]}}\';;\n'

@@ -188,7 +188,7 @@ def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monk
 
 
 def test_a_template_with_an_unknown_name_is_refused_and_lower_case_is_left_alone():
-    assert render("a=${ONE}\n# ${TWO}\nb=${file:x:y}", {"ONE": "1"}, "f") == "a=1\n# ${TWO}\nb=${file:x:y}"
+    assert render("a=${ONE}\n# ${TWO}\nb=${file:x:y}${two}", {"ONE": "1"}, "f") == "a=1\n# ${TWO}\nb=${file:x:y}${two}"
     with pytest.raises(ConfigError, match=r"f: nothing is known to put in for \$\{TWO\}"):
         render("${TWO}", {"ONE": "1"}, "f")
 
