@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -70,11 +71,12 @@ def rate(history: Sequence[Sample], total: Callable[[Sample], int]) -> float:
 def as_table(title: str, rules: Sequence[str], history: Sequence[Sample]) -> Table:
     """The table of a terminal."""
     sample = history[-1]
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("", min_width=24)
     for name in ("total", "per s", "behind", "alerts", "p50", "p95"):
-        table.add_column(name, justify="right")
-    changes = f"  [dim]{sample.updates:,} updates, {sample.deletes:,} deletes[/]" if sample.committed else ""
+        table.add_column(name, justify="right", min_width=8)  # figures that grow do not move the columns
+    changed = f"{sample.updates:,} updates, {sample.deletes:,} deletes"
+    changes = f"  [dim]{changed}[/]" if sample.updates + sample.deletes else ""
     committed = rate(history, lambda each: each.committed)
     table.add_row(f"committed{changes}", f"{sample.committed:,}", f"{committed:,.0f}")
     captured = rate(history, lambda each: each.captured)
