@@ -81,9 +81,8 @@ def main() -> int:
             caught_by = run_mutant(mutant, copy)
             print(f"{mutant.name:45} {caught_by or 'LIVES'}", flush=True)
             lived += [] if caught_by else [mutant.name]
-    print(
-        f"{len(mutants)} mutants, {len(mutants) - len(lived)} caught, {len(lived)} live, {time.monotonic() - began:.0f} s"
-    )
+    seconds = time.monotonic() - began
+    print(f"{len(mutants)} mutants, {len(mutants) - len(lived)} caught, {len(lived)} live, {seconds:.0f} s")
     return 1 if lived or not mutants else 0
 
 

@@ -19,7 +19,9 @@ MAX_BYTES = 262_144
 
 
 def rule_of(golden: Golden, name: str, folder: Path) -> Rule:
-    parameters = {key: str(value) if key == "window" else value for key, value in golden.parameters.get(name, {}).items()}
+    parameters = {
+        key: str(value) if key == "window" else value for key, value in golden.parameters.get(name, {}).items()
+    }
     path = folder / "rules.yaml"
     path.write_text(f"{name}: {{parameters: {parameters!r}}}")
     return load_rules(path)[0]
@@ -34,8 +36,8 @@ def rows(golden: Golden) -> list[dict]:
         row, event = arrival.row, arrival.event
         found.append(
             {
-                "judge": arrival.entry == "judge", "partition": arrival.partition, "offset": arrival.offset, "id": row.id,
-                "user_id": row.user_id, "cents": row.cents, "created_at": row.created_at, "card_type": row.card_type,
+                "judge": arrival.entry == "judge", "partition": arrival.partition, "offset": arrival.offset,
+                "id": row.id, "user_id": row.user_id, "cents": row.cents, "created_at": row.created_at, "card_type": row.card_type,
                 "merchant_id": row.merchant_id, "lsn": event.lsn, "tx_id": event.tx_id,
                 "committed_ms": event.committed_ms, "captured_ms": event.captured_ms,
             }

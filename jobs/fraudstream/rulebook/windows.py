@@ -81,9 +81,8 @@ def _first_within(span: int, rows: Histories, judged: Integers) -> Integers:
     reach = (int(rows.times.max()) if len(rows.times) else 0) - earliest + span + 1
     if reach * (len(rows.starts) + 1) < 2**62:
         shift = rows.slice_of * reach - earliest
-        found: Integers = np.searchsorted(
-            _rising(rows.times + shift, rows), (rows.times + shift)[judged] - span, "right"
-        )
+        keys = rows.times + shift
+        found: Integers = np.searchsorted(_rising(keys, rows), keys[judged] - span, "right")
         return found
     return np.array(
         [
