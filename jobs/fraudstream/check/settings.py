@@ -17,17 +17,15 @@ def settings_for(rule_file: str, parameters: Mapping[str, Any]) -> Settings:
 
     Raises ConfigError for a rule or a parameter that the oracle has no definition of.
     """
-    readers: dict[str, Callable[[dict[str, Any]], Settings]] = {
-        "anomaly": _anomaly,
-        "velocity": _velocity,
-        "high_amount": _high_amount,
-    }
-    if rule_file not in readers:
-        raise ConfigError(f"the oracle has no definition of rule {rule_file}; it knows {', '.join(readers)}.")
+    if rule_file not in DEFINED:
+        raise ConfigError(f"the oracle has no definition of rule {rule_file}; it knows {', '.join(DEFINED)}.")
     left = dict(parameters)
-    settings = readers[rule_file](left)
+    settings = DEFINED[rule_file](left)
     if left:
-        raise ConfigError(f"the oracle knows no parameter {', '.join(sorted(left))} of rule {rule_file}.")
+        raise ConfigError(
+            f"the oracle knows no parameter {', '.join(sorted(left))} of rule {rule_file}; "
+            "add its meaning to fraudstream/check/oracle.py and settings.py."
+        )
     return settings
 
 
@@ -75,3 +73,11 @@ def _duration(value: Any) -> int:
     text = str(value)
     unit = text.lstrip("0123456789.")
     return int(_exact(text.removesuffix(unit)) * _UNITS[unit or "s"])
+
+
+# Rule files that the oracle has a definition of.
+DEFINED: Mapping[str, Callable[[dict[str, Any]], Settings]] = {
+    "anomaly": _anomaly,
+    "velocity": _velocity,
+    "high_amount": _high_amount,
+}

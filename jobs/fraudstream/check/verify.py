@@ -23,7 +23,7 @@ from fraudstream.check.compare import (
 from fraudstream.check.mistakes import power
 from fraudstream.check.oracle import Arrival, HighAmount, Settings, Verdict, arrivals, judge_topic
 from fraudstream.check.payload import wrong_fields
-from fraudstream.check.settings import settings_for
+from fraudstream.check.settings import DEFINED, settings_for
 from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
@@ -42,18 +42,21 @@ def verify(
     """The checked part of report.json: `passed`, `failures` in words and the figures. To be called when the producer
     has ended and every query has caught up. `copies` is the log of redelivered messages.
 
+    Rules that the oracle has no definition of are named under `unchecked_rules`.
+
     Raises FraudstreamError where something cannot be read.
     """
     live = [rule for rule in rules if rule.status == "live"]
     kafka = pipeline.kafka
     records = list(read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.options))
     topic = list(arrivals(records, pipeline.max_message_bytes))
-    verdicts = {rule.name: _judged(topic, rule) for rule in live}
+    verdicts = {rule.name: _judged(topic, rule) for rule in live if rule.rule in DEFINED}
     messages, no_alerts = alert_messages(read_topic(kafka.bootstrap_servers, kafka.alerts_topic, kafka.options))
     committed = read_ledger(ledger)
     report: dict[str, Any] = {
         "committed": {name: committed.counts[name] for name in ("inserts", "updates", "deletes")},
         "redelivered_copies": len(read_copies(copies)),
+        "unchecked_rules": [rule.name for rule in live if rule.name not in verdicts],
     }
     capture, failures = compare_capture(committed, captured_changes(topic, read_copies(copies)))
     report["capture"] = capture
@@ -134,7 +137,7 @@ def _check_rules(
         archived[rule_name].append(ArchivedAlert(alert_id, transaction, payload))
     report: dict[str, Any] = {}
     failures: list[str] = []
-    for rule in rules:
+    for rule in (rule for rule in rules if rule.name in verdicts):
         verdict, found = verdicts[rule.name][1], messages.get(rule.name, [])
         check = partial(
             wrong_fields, rule=rule.name, version=rule.version, severity=rule.severity,
@@ -142,7 +145,7 @@ def _check_rules(
         )  # fmt: skip
         report[rule.name], failed = compare_alerts(rule.name, verdict, found, archived.get(rule.name, []), check)
         failures += failed
-    strangers = sorted((messages.keys() | archived.keys()) - report.keys())
+    strangers = sorted((messages.keys() | archived.keys()) - {rule.name for rule in rules})
     failures += [f"{name}: alerts of a rule that is not live in the rules file" for name in strangers]
     return {"rules": report}, failures
 
