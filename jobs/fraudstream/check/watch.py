@@ -17,8 +17,8 @@ from fraudstream.check.observe import Observer, Sample
 from fraudstream.errors import FraudstreamError
 
 _STEP_S = 1.0
-_START_S = 180.0
-_STANDSTILL_S = 90.0
+_START_S = 300.0
+_STANDSTILL_S = 180.0
 
 
 class Watch:
@@ -33,7 +33,7 @@ class Watch:
 
     def until(self, title: Callable[[], str], done: Callable[[Sample], bool], waiting_for: str) -> None:
         """Take samples until `done`. Raises FraudstreamError when a query fails, the application ends, or nothing has
-        moved for 90 s."""
+        moved for three minutes."""
         moved = time.monotonic()
         while True:
             self._observer.listen(_STEP_S)
@@ -81,7 +81,7 @@ def require_queries(progress: str, spark: Child) -> None:
 
 def wait_for_queries(progress: str, queries: Sequence[str], spark: Child) -> None:
     """Return once every query runs. Raises FraudstreamError if the application ends, a query fails or it takes over
-    three minutes."""
+    five minutes."""
     limit = time.monotonic() + _START_S
     while True:
         spark.require_running()
