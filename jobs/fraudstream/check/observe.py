@@ -75,7 +75,8 @@ class Latencies:
 
     def committed(self) -> npt.NDArray[np.float64]:
         """When each alert's change was committed, in epoch seconds."""
-        return (np.array(self.at) - np.array(self.total)) / 1000
+        found: npt.NDArray[np.float64] = (np.array(self.at) - np.array(self.total)) / 1000
+        return found
 
     def between(self, begin: float, end: float) -> npt.NDArray[np.float64]:
         """The latencies of the alerts on changes committed in [begin, end), in epoch seconds."""

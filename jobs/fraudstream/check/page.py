@@ -35,12 +35,12 @@ def _plots(report: Mapping[str, Any], run: Run) -> dict[str, str]:
     rules = list(report["rules"])
     alerts = {rule: run.alerts[rule] for rule in rules if rule in run.alerts}
     series = timeline.series(run.samples, run.began)
-    seconds = series["seconds"][-1] if series["seconds"] else 1.0
+    written = run.produced[1] - run.began
     return {
         "rates": plots.rates_plot(series, rules),
-        "latency": plots.latency_plot(alerts, run.began, seconds, run.warm),
+        "latency": plots.latency_plot(alerts, run.began, written, run.warm),
         "stages": plots.stages_plot({rule: report["rules"][rule]["stages_ms"] for rule in rules}),
-        "alerts": plots.alerts_plot(alerts, run.began, seconds),
+        "alerts": plots.alerts_plot(alerts, run.began, written),
         "lag": plots.lag_plot(series, [*run.batched, MIRROR, ARCHIVE]),
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fraudstream.check import timeline
 from fraudstream.check.observe import ARCHIVE, Latencies
@@ -87,6 +87,7 @@ def latency_plot(alerts: Mapping[str, Latencies], begin: float, seconds: float, 
         axes.plot(found["seconds"], found["p95"], color=colour, linewidth=1.2, linestyle="--", label="p95")
         axes.plot(found["seconds"], found["p50"], color=colour, label="p50")
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))  # labels within one decade too
         axes.yaxis.set_major_formatter(FuncFormatter(_milliseconds))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0, seconds)
