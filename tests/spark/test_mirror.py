@@ -63,11 +63,8 @@ def test_the_mirror_has_the_stated_rows_message_by_message(spark, pipeline, gold
 
 @pytest.mark.parametrize("golden", ORDERED, ids=lambda golden: golden.name)
 def test_the_order_of_the_partitions_changes_nothing(spark, pipeline, golden):
-    by_partition = [
-        list(group)
-        for _, group in itertools.groupby(sorted(golden.messages, key=lambda m: m.partition), lambda m: m.partition)
-    ]
-    mirror(spark, pipeline, reversed(by_partition))
+    partitions = sorted({message.partition for message in golden.messages}, reverse=True)
+    mirror(spark, pipeline, [[m for m in golden.messages if m.partition == partition] for partition in partitions])
     assert current(spark, pipeline) == stated(golden)
 
 

@@ -37,8 +37,8 @@ def rows(golden: Golden) -> list[dict]:
         found.append(
             {
                 "judge": arrival.entry == "judge", "partition": arrival.partition, "offset": arrival.offset,
-                "id": row.id, "user_id": row.user_id, "cents": row.cents, "created_at": row.created_at, "card_type": row.card_type,
-                "merchant_id": row.merchant_id, "lsn": event.lsn, "tx_id": event.tx_id,
+                "id": row.id, "user_id": row.user_id, "cents": row.cents, "created_at": row.created_at,
+                "card_type": row.card_type, "merchant_id": row.merchant_id, "lsn": event.lsn, "tx_id": event.tx_id,
                 "committed_ms": event.committed_ms, "captured_ms": event.captured_ms,
             }
         )  # fmt: skip
