@@ -34,7 +34,7 @@ def test_without_an_error_line_the_exception_explains_and_else_the_last_lines():
 
 
 def test_a_program_that_failed_is_named_with_its_exit_code_words_and_log(tmp_path: Path):
-    child = _child(tmp_path, "import sys; sys.exit('error: it went wrong')")
+    child = _child(tmp_path, "import sys; sys.exit('error: it went wrong.')")
     child.process.wait(30)
     with pytest.raises(FraudstreamError) as raised:
         child.ended_well()

@@ -38,7 +38,8 @@ class Child:
 
     def last_words(self) -> str:
         """What the log says last that explains an end, and where the log is."""
-        return f"{meaning(self.log.read_text(encoding='utf-8', errors='replace'))}; see {self.log}."
+        said = meaning(self.log.read_text(encoding="utf-8", errors="replace"))
+        return f"{said.rstrip('.')}; see {self.log}."
 
     def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL to its whole session if it takes over a minute or leaves children behind."""
