@@ -105,6 +105,10 @@ def _demo(options: Options, user: StackSettings) -> int:
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home):
         _make_room(user, settings, pipeline)
+        print(
+            f"profile {options.profile}, {options.rate:,} rows/s for {options.seconds} s; starting, catching up and "
+            "checking take one to three minutes more; Ctrl-C stops everything"
+        )
         run, checked = run_and_check(options, settings, pipeline, rules)
     report = assemble(run, checked, settings, "series.json")
     (home / "series.json").write_text(json.dumps(timeline.series(run.samples, run.began)), encoding="utf-8")

@@ -81,8 +81,7 @@ def _stages(run: Run, rule: str) -> dict[str, int | None]:
 
 
 def _rates(run: Run) -> dict[str, float]:
-    """Changes per second: committed while the producer wrote, and what each query processed from its first batch to
-    its last."""
+    """Changes per second that the producer committed."""
     seconds = max(run.produced[1] - run.produced[0], 1e-9)
     return {"committed_per_s": round(run.samples[-1].committed / seconds, 1)} if run.samples else {}
 
