@@ -69,7 +69,7 @@ def run_and_check(
         observer = Observer(pipeline, names, home / "ledger.jsonl")
         running.callback(observer.close)
         with live_view(names) as show:
-            watch = Watch(observer, show, spark, pipeline.progress)
+            watch = Watch(settings, observer, show, spark, pipeline.progress)
             _warm_up(settings, watch)
             spark_start_s = time.monotonic() - began
             written_from = _write(options, settings, pipeline, watch, observer)

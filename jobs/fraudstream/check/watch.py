@@ -14,17 +14,23 @@ import psutil
 from fraudstream.check.children import Child
 from fraudstream.check.live import Show
 from fraudstream.check.observe import Observer, Sample
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, StackError
+from fraudstream.stack import lifecycle
+from fraudstream.stack.connect import connector_status
+from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, explain
+from fraudstream.stack.settings import StackSettings
 
 _STEP_S = 1.0
 _START_S = 300.0
 _STANDSTILL_S = 180.0
+_SUSPICIOUS_S = 10.0
 
 
 class Watch:
     """Takes samples of a running pipeline; `spark` is the application of the queries."""
 
-    def __init__(self, observer: Observer, show: Show, spark: Child, progress: str) -> None:
+    def __init__(self, settings: StackSettings, observer: Observer, show: Show, spark: Child, progress: str) -> None:
+        self._settings = settings
         self._observer = observer
         self._show = show
         self._spark = spark
@@ -32,8 +38,8 @@ class Watch:
         self.samples: list[Sample] = []
 
     def until(self, title: Callable[[], str], done: Callable[[Sample], bool], waiting_for: str) -> None:
-        """Take samples until `done`. Raises FraudstreamError when a query fails, the application ends, or nothing has
-        moved for three minutes."""
+        """Take samples until `done`. Raises FraudstreamError when a query, the application, a component of the stack or
+        the connector fails, or nothing has moved for three minutes."""
         moved = time.monotonic()
         while True:
             self._observer.listen(_STEP_S)
@@ -44,8 +50,11 @@ class Watch:
             self._show(title(), sample)
             self._spark.require_running()
             require_queries(self._progress, self._spark)
+            require_components(self._settings)
             if done(sample):
                 return
+            if time.monotonic() - moved > _SUSPICIOUS_S:
+                require_connector(self._settings)
             if time.monotonic() - moved > _STANDSTILL_S:
                 raise FraudstreamError(
                     f"nothing has moved for {_STANDSTILL_S:.0f} s while waiting for {waiting_for} "
@@ -77,6 +86,24 @@ def require_queries(progress: str, spark: Child) -> None:
     for query, state in query_states(progress)[1].items():
         if state.startswith("failed"):
             raise FraudstreamError(f"query {query} {state}; see {spark.log}.")
+
+
+def require_components(settings: StackSettings) -> None:
+    """Raises StackError, with the end of its log, if a component of the stack has ended by itself."""
+    for component in COMPONENTS:
+        if crashed(settings, component):
+            raise StackError(f"{TITLES[component]} has ended by itself; {explain(settings, component)}.")
+
+
+def require_connector(settings: StackSettings) -> None:
+    """Raises StackError with the head of its trace if the connector or its task has failed."""
+    name = lifecycle.TRANSACTIONS.stem
+    try:
+        found = connector_status(settings, name)
+    except StackError:
+        return  # Connect may be too busy to answer; whether it has ended is asked elsewhere
+    if "FAILED" in (found["connector"], *found["tasks"]):
+        raise StackError(f"connector {name} has failed: {found['trace']}")
 
 
 def wait_for_queries(progress: str, queries: Sequence[str], spark: Child) -> None:
