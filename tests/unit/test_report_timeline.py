@@ -75,5 +75,5 @@ def test_percentiles_of_nothing_are_none():
 
 
 def test_alerts_between_two_times_leave_out_those_without_a_commit_time():
-    alerts = _alerts((1.5, 100, 1), (2, float("nan"), 1), (4.2, 300, 1), (4.2, 100, 1))
+    alerts = _alerts((1.1, 100, 1), (2, float("nan"), 1), (4.2, 300, 1), (4.1, 100, 1))
     assert alerts.between(1, 4).tolist() == [100, 300]
