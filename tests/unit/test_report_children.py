@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from fraudstream.check import children
 from fraudstream.check.children import Child, meaning
 from fraudstream.errors import FraudstreamError
 
@@ -61,3 +64,27 @@ def test_stopping_ends_the_programs_children_too(tmp_path: Path):
     assert child.process.returncode == -15
     psutil.wait_procs([grandchild], timeout=30)
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_signal_in_the_moment_of_the_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(_: object, **options: object) -> subprocess.Popen[bytes]:
+        started.append(_child(tmp_path, "import time; time.sleep(600)").process)
+        signal.raise_signal(signal.SIGINT)  # the program runs, and nobody has its pid yet
+        return started[0]
+
+    former = signal.signal(signal.SIGINT, interrupt)
+    try:
+        monkeypatch.setattr(children, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+        with pytest.raises(Interrupted), children.job("some_job", [], tmp_path / "job.log", {}):
+            pytest.fail("the block was entered")
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert started[0].poll() is not None

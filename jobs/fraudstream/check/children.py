@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.stack.processes import uninterrupted
 from fraudstream.stack.settings import REPOSITORY
 
 _PATIENCE_S = 60.0
@@ -57,21 +58,23 @@ class Child:
 @contextlib.contextmanager
 def job(name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Child]:
     """`./spark-submit.sh NAME ...` as long as the block lasts."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(REPOSITORY / "spark-submit.sh"), name, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches the demo alone, which then stops its children in order.
-            start_new_session=True,
-            env={**os.environ, "PYTHON": sys.executable, **environment},
-        )
-    child = Child(name, process, log)
+    child = None
     try:
+        with log.open("wb") as output, uninterrupted():
+            process = subprocess.Popen(
+                [str(REPOSITORY / "spark-submit.sh"), name, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches the demo alone, which then stops its children in order.
+                start_new_session=True,
+                env={**os.environ, "PYTHON": sys.executable, **environment},
+            )
+            child = Child(name, process, log)
         yield child
     finally:
-        child.stop()
+        if child is not None:
+            child.stop()
 
 
 def meaning(log: str) -> str:

@@ -71,7 +71,7 @@ def start(
         folder.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
-    with log.open("wb") as output, _uninterrupted():
+    with log.open("wb") as output, uninterrupted():
         process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ def start(
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold signals back between the start of a process and the note of its pid: `down` must find it. A blocked mask
     would be inherited, so handlers do it; they need the main thread, where signals arrive."""
     if threading.current_thread() is not threading.main_thread():
