@@ -47,7 +47,8 @@ def change_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES, *, raw: 
     texts = with_row.select(*kept, "m", "end", "bad", "row", *_texts())
     any_form = event_of_any_form(F.struct("m", "end", "bad", "value", "headers"), max_bytes)
     event = F.when(_is_plain(), _plain_event()).otherwise(any_form)
-    found = texts.select(*passed, F.inline(F.array(event)))
+    # The event is computed below the generator: Spark generates code for a projection, not for a generator's input.
+    found = texts.select(*passed, event.alias("event")).select(*passed, F.inline(F.array("event")))
     return found.select(*EVENT_COLUMNS, *passed[len(_POSITION) :])
 
 
@@ -81,15 +82,19 @@ def _is_plain() -> Column:
         & F.col("row.created_at").rlike(_PLAIN_MICROS)
         & F.col("m.source.ts_ms").between(0, shape.LAST_MS)
         & F.col("m.ts_ms").between(0, shape.LAST_MS)
-        & F.col("m.source.snapshot").isin(*shape.SNAPSHOTS),
+        & _snapshot().isin(*shape.SNAPSHOTS),
         F.lit(False),
     )
+
+
+def _snapshot() -> Column:
+    return F.coalesce(F.col("m.source.snapshot"), F.lit("false"))
 
 
 def _plain_event() -> Column:
     """FIELDS of a plain message; the meaning of each is that of `anyform`."""
     moved = F.coalesce(F.arrays_overlap(F.col("headers.key"), F.array(*map(F.lit, shape.MOVED_HEADERS))), F.lit(False))
-    snapshot, op, created_at = F.col("m.source.snapshot"), F.col("m.op"), F.col("row.created_at").cast("long")
+    snapshot, op, created_at = _snapshot(), F.col("m.op"), F.col("row.created_at").cast("long")
     in_time = created_at <= (F.col("m.ts_ms") + shape.DAY_MS) * 1000
     ignored = op.isin("u", "d") | moved | (snapshot == "incremental")
     entry = (
