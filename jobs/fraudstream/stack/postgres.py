@@ -221,4 +221,3 @@ def _drop_stale_lock(data: Path) -> None:
         if Path(psutil.Process(pid).cwd()) == data.resolve():
             return
     lock.unlink(missing_ok=True)
-
