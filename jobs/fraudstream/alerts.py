@@ -14,6 +14,7 @@ ALERT_FIELDS = (
     "user_id",
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1)
+_CYCLE_US = 146_097 * 86_400_000_000  # 400 years
 
 
 def alert_id(rule: str, rule_version: str, transaction_id: int) -> str:
@@ -37,8 +38,11 @@ def format_cents(cents: int) -> str:
 
 
 def format_micros(micros: int) -> str:
-    """Microseconds since 1970 (UTC) as "2026-11-23T06:41:51.123456Z"."""
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds") + "Z"
+    """Microseconds since 1970 (UTC) as "2026-11-23T06:41:51.123456Z"; years beyond 9999 as "+10000-..."."""
+    cycles = max(0, micros // _CYCLE_US - 19)  # a datetime ends with the year 9999; the calendar repeats
+    text = (_EPOCH + timedelta(microseconds=micros - cycles * _CYCLE_US)).isoformat(timespec="microseconds")
+    year = int(text[:4]) + 400 * cycles
+    return f"{'+' if year > 9999 else ''}{year:04d}{text[4:]}Z"
 
 
 def format_millis(millis: int) -> str:
