@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.rulebook.fold import fold
-from fraudstream.rulebook.kept import pack, unpack
 
 SECOND = 1_000_000
 NOON = 1_772_366_400 * SECOND
@@ -143,32 +142,3 @@ def test_redeliveries_round_the_64th_row_and_the_time_horizon_are_exact(rules, n
     found = folded(rules[name], rows, cuts)
     assert found == expected(name, rows)
     assert found[1]["redelivered"] > 0
-
-
-def test_what_is_packed_is_unpacked(rules):
-    rows = [
-        {"offset": n, "user_id": user, "id": 2**40 + n, "cents": cents, "judge": n != 3,
-         "created_at": NOON - n * SECOND}
-        for n, (user, cents) in enumerate([(5, -1), (5, 10**14), (9, 0), (-3, 7)])
-    ]  # fmt: skip
-    state = fold(rules["velocity"], None, columns(rows), TOPIC).state
-    kept = unpack(state, cents=False, times=True)
-    assert kept.user.tolist() == [-3, 5, 5, 9]
-    assert kept.id.tolist() == [2**40 + 3, 2**40, 2**40 + 1, 2**40 + 2]
-    assert kept.times.tolist() == [NOON - n * SECOND for n in (3, 0, 1, 2)]
-    assert kept.streamed.tolist() == [False, True, True, True]
-    assert pack(kept, cents=False, times=True) == state
-
-
-def test_a_state_of_another_format_is_refused():
-    with pytest.raises(ValueError, match="a state of format 9"):
-        unpack(b"\x09" + b"\x00" * 16, cents=True, times=True)
-
-
-def test_a_users_rows_are_kept_in_about_eight_bytes_each(rules):
-    rows = [
-        {"offset": n, "user_id": n % 100, "id": n, "cents": 100 + n, "created_at": NOON, "judge": True}
-        for n in range(6400)
-    ]
-    state = fold(rules["mean"], None, columns(rows), TOPIC).state
-    assert len(state) < 9 * len(rows)

@@ -7,7 +7,7 @@ import importlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
@@ -19,11 +19,13 @@ import yaml
 from fraudstream import rules as rule_files
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.definition import Definition
-from fraudstream.rulebook.expressions import Alert, Window, sees_amounts, windows_of
+from fraudstream.rulebook.expressions import Window
+from fraudstream.rulebook.transaction import Alert, sees_amounts, windows_of
 from fraudstream.rulebook.windows import REMEMBERED
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
-_MAX_BYTES = 1_000_000
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_TAKEN = ("archive_alerts", "mirror_transactions")  # checkpoints and progress lie under the queries' names
+_MAX_CHARACTERS, _MAX_DEPTH = 100_000, 10
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "severity": ("low", "medium", "high", "critical"),
     "status": ("live", "paused"),
@@ -54,7 +56,7 @@ class Rule:
         return definition_of(self.rule).alert(self.parameters)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("alert", "windows")}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def windows(self) -> frozenset[Window]:
@@ -66,15 +68,11 @@ class Rule:
         """Whether the rule looks at no earlier transaction."""
         return not self.windows
 
-    @property
-    def keeps_cents(self) -> bool:
-        """Whether the amounts of earlier transactions are needed."""
-        return sees_amounts(self.alert)
-
-    @property
-    def keeps_times(self) -> bool:
-        """Whether the event times of earlier transactions are needed."""
-        return self.span > 0
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """What is kept of an earlier transaction: its id, and amount and event time if the rule sees them."""
+        amounts, times = ("cents",) if sees_amounts(self.alert) else (), ("created_at",) if self.span else ()
+        return ("id", *amounts, *times)
 
     @property
     def remembered(self) -> int:
@@ -95,10 +93,13 @@ def known_rules() -> list[str]:
 
 def definition_of(name: str) -> Definition:
     """The definition in the rule file of that name. Raises ConfigError if the file defines no rule of its name."""
-    module = importlib.import_module(f"{rule_files.__name__}.{name}")
-    found = getattr(module, name, None)
+    file = f"{rule_files.__path__[0]}/{name}.py"
+    try:
+        found = getattr(importlib.import_module(f"{rule_files.__name__}.{name}"), name, None)
+    except Exception as error:  # whatever the author of the file has written
+        raise ConfigError(f"{file}: cannot be loaded ({type(error).__name__}: {error}).") from error
     if not isinstance(found, Definition):
-        raise ConfigError(f"{module.__file__}: it must define {name} with @rule, named like its file.")
+        raise ConfigError(f"{file}: it must define {name} with @rule, named like its file.")
     return found
 
 
@@ -108,11 +109,10 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); name another file with --rules-file.") from error
-    if len(text) > _MAX_BYTES:
-        raise ConfigError(f"{path}: {len(text)} characters; a rules file has at most {_MAX_BYTES}.")
+    if len(text) > _MAX_CHARACTERS:
+        raise ConfigError(f"{path}: {len(text)} characters; a rules file has at most {_MAX_CHARACTERS}.")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ConfigError(f"{path}: an alias (*name); write the value out, aliases are not read.")
+        _check_shape(text, path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
@@ -120,6 +120,18 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         raise ConfigError(f"{path}: it must name rules, like `anomaly: {{severity: high}}`.")
     entries = _unique(node, str(path))
     return tuple(_rule(name, entry, path) for name, entry in entries.items())
+
+
+def _check_shape(text: str, path: Path) -> None:
+    """Refuse what would make a small file grow without bounds, before it does."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path}, line {line}: an alias (*name); write the value out, aliases are not read.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"{path}, line {line}: nested over {_MAX_DEPTH} deep; a rules file needs at most 4.")
 
 
 def _unique(node: yaml.MappingNode, where: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
@@ -142,7 +154,9 @@ def _line(node: yaml.Node) -> int:
 def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     key_node, entry = nodes
     here = f"{path}, line {_line(key_node)}"
-    if not _NAME.match(name):
+    if name in _TAKEN:
+        raise ConfigError(f"{here}: {name} is the name of another query; name the rule otherwise.")
+    if not _NAME.fullmatch(name):
         raise ConfigError(f"{here}: {name!r} is no rule name; use a-z, 0-9 and _, beginning with a letter.")
     if not isinstance(entry, yaml.MappingNode):
         raise ConfigError(f"{here}: {name} must be a mapping of {', '.join(_KEYS)}; for the defaults write {{}}.")
@@ -175,18 +189,18 @@ def _chosen(key: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path:
         return default
     node = settings[key][1]
     if not isinstance(node, yaml.ScalarNode) or node.value not in allowed:
-        found = node.value if isinstance(node, yaml.ScalarNode) else "a collection"
-        raise ConfigError(f"{path}, line {_line(node)}: {key} is {found}.{_hint(str(found), allowed)}")
+        hint = " There is only off so far." if key == "corrections" else _hint(str(node.value), allowed)
+        raise ConfigError(f"{path}, line {_line(node)}: {key} is {_shown(node)}.{hint}")
     return str(node.value)
 
 
 def _rule_file(name: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], here: str, path: Path) -> str:
     node = settings["rule"][1] if "rule" in settings else None
-    file = str(node.value) if node is not None else name
+    file = name if node is None else str(node.value) if isinstance(node, yaml.ScalarNode) else _shown(node)
     if file not in known_rules():
         where = f"{path}, line {_line(node)}" if node is not None else here
         raise ConfigError(
-            f"{where}: no rule file {file}.py in {rule_files.__path__[0]}.{_hint(file, known_rules())} "
+            f"{where}: no rule {file} in {rule_files.__path__[0]}.{_hint(file, known_rules())} "
             "A new rule is a file of its name there."
         )
     return file
@@ -204,19 +218,36 @@ def _parameters(
         if name not in definition.parameters:
             hint = _hint(name, list(definition.parameters))
             raise ConfigError(f"{path}, line {_line(key)}: rule {file} has no parameter {name}.{hint}")
-        found = yaml.SafeLoader("").construct_document(node)
         try:
-            values[name] = definition.parameters[name].read(found)
+            values[name] = definition.parameters[name].read(_value(node, path))
         except ValueError as error:
-            raise ConfigError(f"{path}, line {_line(node)}: {name} is {found!r}; {error}.") from error
+            raise ConfigError(f"{path}, line {_line(node)}: {name} is {_shown(node)}; {error}.") from error
     return values
+
+
+def _value(node: yaml.Node, path: Path) -> Any:
+    """The plain value of a parameter. Raises ValueError for one that YAML cannot read."""
+    if isinstance(node, yaml.MappingNode):
+        return {key: _value(value, path) for key, (_, value) in _unique(node, str(path)).items()}
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError("it must be a plain number or text") from error
+
+
+def _shown(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value[:40])
+    return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
 
 
 def _check_whole(rule: Rule, here: str) -> None:
     try:
         stateless = rule.stateless
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ConfigError(f"{here}: rule {rule.rule} cannot be built with these parameters: {error}.") from error
+    except Exception as error:  # whatever the author of the rule has written
+        raise ConfigError(f"{here}: rule {rule.rule} fails with {type(error).__name__}: {error}.") from error
     if rule.trigger == "real-time" and not stateless:
         raise ConfigError(
             f"{here}: {rule.name} looks at earlier transactions, which real-time mode cannot; set trigger: micro-batch."

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from fraudstream.rulebook.expressions import Alert, Transaction, micros
+from fraudstream.rulebook.expressions import micros
+from fraudstream.rulebook.transaction import Alert, Transaction
 
 KEYS = ("user_id",)
+_GREATEST, _PLACES = 10**12, 6  # of a decimal parameter: far more than money needs, and products stay small
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def _decimal(value: Any, parameter: Parameter) -> Decimal:
         found = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("it must be a number") from None
-    if not found.is_finite():
-        raise ValueError("it must be a finite number")
+    if not found.is_finite() or abs(found) > _GREATEST or found != round(found, _PLACES):
+        raise ValueError(f"it must lie between {-_GREATEST} and {_GREATEST}, with at most {_PLACES} decimal places")
     return found
 
 
@@ -118,7 +120,7 @@ def _choice(value: Any, parameter: Parameter) -> str:
 
 def _text(value: Any, parameter: Parameter) -> str:
     if not isinstance(value, str):
-        raise ValueError("it must be a text")
+        raise ValueError(f"it must be a text like {parameter.default!r}")
     return value
 
 

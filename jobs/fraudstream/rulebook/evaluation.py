@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 from fraudstream.rulebook import expressions as e
-from fraudstream.rulebook.exact import Exact, Integers, constant, integers, is_over_sigmas, multiply
+from fraudstream.rulebook.deviation import split
+from fraudstream.rulebook.exact import Exact, Integers, constant, multiply, sign_of
 from fraudstream.rulebook.windows import Histories, Visible, counts, extremes, sums, visible
 
 _RELATIONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -18,11 +21,12 @@ _CENTS = 100
 
 @dataclass
 class Judged:
-    """The rows that are judged: positions in their users' histories, and their card types."""
+    """The rows that are judged: their positions in their users' histories, and their places in the batch."""
 
     rows: Histories
     positions: Integers
-    card_types: Integers
+    batch: Mapping[str, Integers]
+    places: Integers
     _seen: dict[e.Window, Visible] = field(default_factory=dict)
 
     def seen(self, window: e.Window) -> Visible:
@@ -31,27 +35,27 @@ class Judged:
             self._seen[window] = visible(window, self.rows, self.positions)
         return self._seen[window]
 
-    @property
-    def cents(self) -> Integers:
-        """The rows' own amounts."""
-        result: Integers = self.rows.cents[self.positions]
+    def column(self, name: str) -> Integers:
+        """The rows' own values."""
+        result: Integers = self.batch[name][self.places]
         return result
 
 
 def number(expression: e.Expression, judged: Judged) -> Exact:
-    """The expression's value for each judged row."""
+    """The expression's value for each judged row; it has no standard deviation."""
     rows = len(judged.positions)
     match expression:
         case e.Constant(value):
             return constant(value, rows)
         case e.Amount():
-            return integers(judged.cents, _CENTS)
+            return Exact(judged.column("cents"), None, _CENTS)
         case e.Aggregate():
             return _aggregate(expression, judged)
         case e.Points(when, points):
-            return _choice(holds(when, judged), points)
+            one = Exact(holds(when, judged).astype(np.int64))
+            return one.times(constant(points, rows))
         case e.CardPoints(table):
-            return _looked_up(dict(table), judged.card_types)
+            return _looked_up(dict(table), judged.column("card_type"))
         case e.Arithmetic(sign, left, right):
             return _arithmetic(sign, number(left, judged), number(right, judged))
     raise TypeError(f"unknown expression {expression!r}")
@@ -60,10 +64,11 @@ def number(expression: e.Expression, judged: Judged) -> Exact:
 def holds(condition: e.Condition, judged: Judged) -> Integers:
     """Whether the condition holds for each judged row."""
     match condition:
-        case e.Comparison(relation, left, right):
-            return number(left, judged).compare(_RELATIONS[relation], number(right, judged))
-        case e.OverSigmas(window, factor):
-            return _over_sigmas(window, factor, judged)
+        case e.Comparison():
+            return _compare(condition, judged)
+        case e.Membership(name, values):
+            result: Integers = np.isin(judged.column(name), values)
+            return result
         case e.Both(first, second):
             return holds(first, judged) & holds(second, judged)
         case e.Either(first, second):
@@ -73,24 +78,38 @@ def holds(condition: e.Condition, judged: Judged) -> Integers:
     raise TypeError(f"unknown condition {condition!r}")
 
 
+def variance(window: e.Window, judged: Judged) -> Exact:
+    """The population variance of the window's amounts; null for none."""
+    seen, cents = judged.seen(window), judged.rows.cents
+    n, total, squares = counts(seen), sums(seen, cents), sums(seen, multiply(cents, cents))
+    return (
+        Exact(multiply(squares, n), None, _CENTS**2)
+        .add(Exact(multiply(total, total), None, _CENTS**2), -1)
+        .over(Exact(multiply(n, n)))
+    )
+
+
+def _compare(comparison: e.Comparison, judged: Judged) -> Integers:
+    relation = _RELATIONS[comparison.relation]
+    rest, factor, window = split(comparison.left - comparison.right)
+    if window is None:
+        return number(comparison.left, judged).compare(relation, number(comparison.right, judged))
+    sign = sign_of(number(rest, judged), factor, variance(window, judged))
+    return sign.compare(relation, constant(Fraction(0), len(judged.positions)))
+
+
 def _aggregate(aggregate: e.Aggregate, judged: Judged) -> Exact:
     seen = judged.seen(aggregate.window)
     number_seen = counts(seen)
     if aggregate.function == "count":
-        return integers(number_seen)
+        return Exact(number_seen)
     cents = judged.rows.cents
     if aggregate.function == "sum":
-        return integers(sums(seen, cents), _CENTS)
+        return Exact(sums(seen, cents), None, _CENTS)
     if aggregate.function == "mean":
-        return Exact(sums(seen, cents), number_seen * _CENTS)
+        return Exact(sums(seen, cents), number_seen, _CENTS)
     found = extremes(seen, cents, aggregate.function == "max")
-    return Exact(found, np.where(number_seen > 0, _CENTS, 0))
-
-
-def _over_sigmas(window: e.Window, factor: Fraction, judged: Judged) -> Integers:
-    seen, cents = judged.seen(window), judged.rows.cents
-    squares = sums(seen, multiply(cents, cents))
-    return is_over_sigmas(integers(judged.cents), counts(seen), sums(seen, cents), squares, factor)
+    return Exact(found, (number_seen > 0).astype(np.int64), _CENTS)
 
 
 def _arithmetic(sign: str, left: Exact, right: Exact) -> Exact:
@@ -99,13 +118,10 @@ def _arithmetic(sign: str, left: Exact, right: Exact) -> Exact:
     return left.times(right) if sign == "*" else left.over(right)
 
 
-def _choice(chosen: Integers, points: Fraction) -> Exact:
-    return Exact(np.where(chosen, points.numerator, 0), np.full(len(chosen), points.denominator))
-
-
 def _looked_up(table: dict[str, Fraction], card_types: Integers) -> Exact:
-    found = [table.get(card, Fraction(0)) for card in card_types.tolist()]
-    return Exact(
-        np.array([each.numerator for each in found], dtype=np.int64),
-        np.array([each.denominator for each in found], dtype=np.int64),
-    )
+    unit = math.lcm(*(points.denominator for points in table.values()))
+    points = Exact(np.zeros(len(card_types), dtype=np.int64), None, unit)
+    for card, value in table.items():
+        has_card = Exact((card_types == card).astype(np.int64))
+        points = points.add(has_card.times(constant(value, len(card_types))))
+    return points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,62 +17,63 @@ _SAFE = 2**62
 
 @dataclass(frozen=True)
 class Exact:
-    """A column of fractions `num / den`, den >= 0; den = 0 is null. The arrays are int64, or Python integers (dtype
-    object) where int64 could overflow."""
+    """A column of fractions `num / (den * unit)`. `den` is None for 1 everywhere, else >= 0, where 0 makes a null;
+    `unit` > 0 is all rows' (cents: 100). The arrays are int64, or Python integers (dtype object) where int64 could
+    overflow."""
 
     num: Integers
-    den: Integers
+    den: Integers | None = None
+    unit: int = 1
 
     def add(self, other: Exact, sign: int = 1) -> Exact:
         """self + sign * other."""
-        left, right = multiply(self.num, other.den), multiply(other.num, self.den)
-        return Exact(_sum(left, right if sign > 0 else -right), multiply(self.den, other.den))
+        left, right, unit = _same_unit(self, other)
+        if not _are_equal(self.den, other.den):
+            left, right = _product(left, other.den), _product(right, self.den)
+            return Exact(_sum(left, right if sign > 0 else -right), _product_of(self.den, other.den), unit)
+        return Exact(_sum(left, right if sign > 0 else -right), self.den, unit)
 
     def times(self, other: Exact) -> Exact:
         """self * other."""
-        return Exact(multiply(self.num, other.num), multiply(self.den, other.den))
+        return Exact(multiply(self.num, other.num), _product_of(self.den, other.den), self.unit * other.unit)
 
     def over(self, other: Exact) -> Exact:
         """self / other; null where other is 0."""
-        sign = np.where(other.num < 0, -1, 1)
-        return Exact(multiply(multiply(self.num, other.den), sign), multiply(self.den, abs(other.num)))
+        common = math.gcd(self.unit, other.unit)
+        num = _product(_scaled(self.num, other.unit // common), other.den)
+        den = _product(abs(other.num) if other.den is None else abs(other.num) * (other.den != 0), self.den)
+        return Exact(multiply(num, np.where(other.num < 0, -1, 1)), den, self.unit // common)
 
     def compare(self, relation: Callable[[Any, Any], Any], other: Exact) -> Integers:
         """Where the relation (operator.gt ...) holds; a comparison with null does not."""
-        holds = relation(multiply(self.num, other.den), multiply(other.num, self.den))
-        result: Integers = holds.astype(bool) & (self.den != 0).astype(bool) & (other.den != 0).astype(bool)
+        left, right, _ = _same_unit(self, other)
+        if not _are_equal(self.den, other.den):
+            left, right = _product(left, other.den), _product(right, self.den)
+        result: Integers = relation(left, right).astype(bool)
+        for den in (self.den, other.den):
+            if den is not None:
+                result &= (den != 0).astype(bool)
         return result
 
     def at(self, row: int) -> Fraction | None:
         """The value of one row."""
-        den = int(self.den[row])
-        return Fraction(int(self.num[row]), den) if den else None
+        den = 1 if self.den is None else int(self.den[row])
+        return Fraction(int(self.num[row]), den * self.unit) if den else None
 
 
 def constant(value: Fraction, rows: int) -> Exact:
     """A column of one value."""
-    return Exact(_filled(value.numerator, rows), _filled(value.denominator, rows))
+    return Exact(_filled(value.numerator, rows), None, value.denominator)
 
 
-def integers(values: Integers, den: int = 1) -> Exact:
-    """Whole numbers, or parts of `den`, as a column."""
-    return Exact(values, _filled(den, len(values)))
-
-
-def is_over_sigmas(amount: Exact, count: Integers, total: Integers, squares: Integers, factor: Fraction) -> Integers:
-    """Where amount > mean + factor * population standard deviation of a window, decided in exact integer squares.
-
-    `count`, `total` and `squares` (sum of squares) are those of the window's whole numbers, `amount` a column of whole
-    numbers (den 1); factor >= 0. With e = amount * n - total the condition is e > 0 and
-    e^2 * den(factor)^2 > num(factor)^2 * (n * squares - total^2). False for an empty window.
-    """
-    excess = _sum(multiply(amount.num, count), -total)
-    spread = _sum(multiply(squares, count), -multiply(total, total))
-    rows = len(count)
-    left = multiply(multiply(excess, excess), _filled(factor.denominator**2, rows))
-    right = multiply(spread, _filled(factor.numerator**2, rows))
-    result: Integers = (excess > 0).astype(bool) & (left > right).astype(bool) & (count > 0)
-    return result
+def sign_of(rest: Exact, factor: Fraction, variance: Exact) -> Exact:
+    """The sign (-1, 0, 1) of `rest + factor * sqrt(variance)`, decided in squares; null where the variance is."""
+    first, second = _signs(rest.num), _signs(variance.num) * ((factor > 0) - (factor < 0))
+    squares = variance.times(constant(factor**2, len(rest.num)))
+    larger = _signs(rest.times(rest).add(squares, -1).num)
+    signs = np.where(first * second >= 0, np.where(first == 0, second, first), first * larger)
+    dens = _product_of(rest.den, variance.den)
+    return Exact(signs, None if dens is None else (dens != 0).astype(np.int64))
 
 
 def multiply(left: Integers, right: Integers) -> Integers:
@@ -98,6 +100,35 @@ def _sum(left: Integers, right: Integers) -> Integers:
     return total
 
 
+def _product(values: Integers, den: Integers | None) -> Integers:
+    return values if den is None else multiply(values, den)
+
+
+def _product_of(left: Integers | None, right: Integers | None) -> Integers | None:
+    return right if left is None else _product(left, right)
+
+
+def _are_equal(left: Integers | None, right: Integers | None) -> bool:
+    """Whether two denominators are the same, and no cross-multiplication is needed: it makes numbers large."""
+    if left is None or right is None:
+        return left is right
+    return left is right or np.array_equal(left, right)
+
+
+def _same_unit(left: Exact, right: Exact) -> tuple[Integers, Integers, int]:
+    unit = math.lcm(left.unit, right.unit)
+    return _scaled(left.num, unit // left.unit), _scaled(right.num, unit // right.unit), unit
+
+
+def _scaled(values: Integers, factor: int) -> Integers:
+    return values if factor == 1 else multiply(values, _filled(factor, len(values)))
+
+
+def _signs(values: Integers) -> Integers:
+    signs: Integers = (values > 0).astype(np.int64) - (values < 0).astype(np.int64)
+    return signs
+
+
 def _largest(values: Integers) -> int:
     """Greatest magnitude in the array, as a Python integer."""
     if not len(values):
@@ -106,4 +137,4 @@ def _largest(values: Integers) -> int:
 
 
 def _filled(value: int, rows: int) -> Integers:
-    return np.full(rows, value, dtype=np.int64 if abs(value) < _SAFE else object)
+    return np.broadcast_to(np.array(value, dtype=np.int64 if abs(value) < _SAFE else object), rows)

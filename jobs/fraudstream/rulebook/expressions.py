@@ -1,25 +1,24 @@
 """What a rule says: expressions over a transaction and windows of the user's earlier ones.
 
-A rule's body is run once, with a symbolic transaction, and leaves a tree. From the tree follow the windows, what must
-be kept per user, and whether the rule needs state at all. `evaluation` computes it on columns, `sql` as Spark's own.
+A rule's body is run once, with a symbolic transaction, and leaves a tree of these. Three runtimes compute it:
+`evaluation` on columns, `sql` as Spark's own expressions, `interpreter` one transaction at a time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
 Number = int | Decimal | Fraction
-_DURATION = re.compile(r"^(\d+)(ms|s|m|h)$")
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)", re.ASCII)
 _MICROS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
 def micros(duration: str) -> int:
     """Microseconds of a duration like "60s", "500ms", "10m" or "1h". Raises ValueError for another text."""
-    match = _DURATION.match(duration)
+    match = _DURATION.fullmatch(duration)
     if not match:
         raise ValueError(f"{duration!r} is no duration; write it like 60s, 500ms, 10m or 1h")
     return int(match[1]) * _MICROS[match[2]]
@@ -27,45 +26,48 @@ def micros(duration: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A column of exact numbers. `money` says whether it is an amount (shown with two decimals)."""
+    """A column of exact numbers."""
 
     @property
-    def money(self) -> bool:
-        """Whether the value is an amount of money."""
+    def whole(self) -> bool:
+        """Whether every value is a whole number, and no amount of money: only then it is shown without decimals."""
         return False
 
     def __add__(self, other: Expression | Number) -> Expression:
-        return Arithmetic("+", self, _expression(other))
+        return Arithmetic("+", self, expression(other))
 
     def __radd__(self, other: Number) -> Expression:
-        return Arithmetic("+", _expression(other), self)
+        return Arithmetic("+", expression(other), self)
 
     def __sub__(self, other: Expression | Number) -> Expression:
-        return Arithmetic("-", self, _expression(other))
+        return Arithmetic("-", self, expression(other))
 
     def __rsub__(self, other: Number) -> Expression:
-        return Arithmetic("-", _expression(other), self)
+        return Arithmetic("-", expression(other), self)
 
     def __mul__(self, other: Expression | Number) -> Expression:
-        return Arithmetic("*", self, _expression(other))
+        return Arithmetic("*", self, expression(other))
 
     def __rmul__(self, other: Number) -> Expression:
-        return Arithmetic("*", _expression(other), self)
+        return Arithmetic("*", expression(other), self)
 
     def __truediv__(self, other: Expression | Number) -> Expression:
-        return Arithmetic("/", self, _expression(other))
+        return Arithmetic("/", self, expression(other))
+
+    def __rtruediv__(self, other: Number) -> Expression:
+        return Arithmetic("/", expression(other), self)
 
     def __gt__(self, other: Expression | Number) -> Condition:
-        return Comparison(">", self, _expression(other))
+        return Comparison(">", self, expression(other))
 
     def __ge__(self, other: Expression | Number) -> Condition:
-        return Comparison(">=", self, _expression(other))
+        return Comparison(">=", self, expression(other))
 
     def __lt__(self, other: Expression | Number) -> Condition:
-        return Comparison("<", self, _expression(other))
+        return Comparison("<", self, expression(other))
 
     def __le__(self, other: Expression | Number) -> Condition:
-        return Comparison("<=", self, _expression(other))
+        return Comparison("<=", self, expression(other))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Condition:
 
     def __bool__(self) -> bool:
         raise TypeError(
-            "a condition of a rule has no truth of its own; combine conditions with & | ~, not and, or, not"
+            "a condition has no truth of its own while a rule is read; combine conditions with & | ~, not and, or, not"
         )
 
 
@@ -93,14 +95,28 @@ class Constant(Expression):
 
     value: Fraction
 
+    @property
+    def whole(self) -> bool:
+        return self.value.denominator == 1
+
 
 @dataclass(frozen=True, eq=False)
 class Amount(Expression):
     """The transaction's amount."""
 
-    @property
-    def money(self) -> bool:
-        return True
+
+@dataclass(frozen=True)
+class Field:
+    """A column of the transaction that is no number to reckon with: card_type or merchant_id."""
+
+    name: str
+
+    def is_in(self, *values: str | int) -> Condition:
+        """Whether it is one of the values; null is none of them. Raises TypeError for values of another type."""
+        kind = str if self.name == "card_type" else int
+        if not values or not all(type(value) is kind for value in values):
+            raise TypeError(f"{self.name}.is_in{values}: it takes one or more {kind.__name__} values")
+        return Membership(self.name, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +124,10 @@ class CardPoints(Expression):
     """A number per card type; 0 for one that the table does not name."""
 
     table: tuple[tuple[str, Fraction], ...]
+
+    @property
+    def whole(self) -> bool:
+        return all(points.denominator == 1 for _, points in self.table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +139,8 @@ class Arithmetic(Expression):
     right: Expression
 
     @property
-    def money(self) -> bool:
-        if self.operator == "/":
-            return self.left.money and not self.right.money
-        return self.left.money or self.right.money
+    def whole(self) -> bool:
+        return self.operator != "/" and self.left.whole and self.right.whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +149,10 @@ class Points(Expression):
 
     when: Condition
     points: Fraction
+
+    @property
+    def whole(self) -> bool:
+        return self.points.denominator == 1
 
 
 @dataclass(frozen=True)
@@ -160,23 +182,26 @@ class Window:
         """The greatest; null for none."""
         return Aggregate(self, "max", _amount_only(field))
 
-    def is_exceeded_by_sigmas(self, field: str, factor: Number) -> Condition:
-        """Whether the transaction's own value is over mean + factor * population standard deviation of the window."""
-        _amount_only(field)
-        return OverSigmas(self, _fraction(factor))
+    def std(self, field: str) -> Expression:
+        """Their population standard deviation; null for none.
+
+        It is no fraction, so it may only be added, subtracted and multiplied or divided by a number; comparisons are
+        decided exactly all the same.
+        """
+        return Aggregate(self, "std", _amount_only(field))
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregate(Expression):
-    """A window's count, or its sum, mean, min or max of the amount."""
+    """A window's count, or its sum, mean, min, max or std of the amount."""
 
     window: Window
     function: str
     field: str = ""
 
     @property
-    def money(self) -> bool:
-        return self.function != "count"
+    def whole(self) -> bool:
+        return self.function == "count"
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +214,11 @@ class Comparison(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class OverSigmas(Condition):
-    """amount > mean + factor * population standard deviation of the window."""
+class Membership(Condition):
+    """The transaction's `field` is one of the values."""
 
-    window: Window
-    factor: Fraction
+    field: str
+    values: tuple[str | int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,79 +244,13 @@ class Negation(Condition):
     operand: Condition
 
 
-@dataclass(frozen=True)
-class Alert:
-    """What a rule's body returns: when to alert, its score, and how to explain it."""
-
-    when: Condition
-    reason: str
-    evidence: Mapping[str, Expression]
-    score: Expression | None
+def expression(value: Expression | Number) -> Expression:
+    """The value as an expression. Raises TypeError for a float, which is not exact."""
+    return value if isinstance(value, Expression) else Constant(fraction(value))
 
 
-class Transaction:
-    """The symbolic transaction that a rule's body is written against."""
-
-    amount: Expression = Amount()
-
-    def previous(self, rows: int) -> Window:
-        """The user's last `rows` transactions before this one."""
-        return Window(rows=rows)
-
-    def within(self, duration: str) -> Window:
-        """The user's earlier transactions with an event time in (t - duration, t]."""
-        return Window(span=micros(duration))
-
-    def card_points(self, table: Mapping[str, Number]) -> Expression:
-        """The number that `table` gives the transaction's card type; 0 where it names none."""
-        return CardPoints(tuple((card, _fraction(points)) for card, points in sorted(table.items())))
-
-    def alert(
-        self,
-        *,
-        when: Condition,
-        reason: str,
-        evidence: Mapping[str, Expression | Number],
-        score: Expression | None = None,
-    ) -> Alert:
-        """The alert. `reason` is one sentence with {amount}, {score} and the names of `evidence` to fill in."""
-        return Alert(when, reason, {name: _expression(value) for name, value in evidence.items()}, score)
-
-
-def points(when: Condition, number: Number) -> Expression:
-    """`number` where the condition holds, else 0."""
-    return Points(when, _fraction(number))
-
-
-def windows_of(alert: Alert) -> set[Window]:
-    """All windows that the alert's parts look at."""
-    return {node for node in _all_nodes(alert) if isinstance(node, Window)}
-
-
-def sees_amounts(alert: Alert) -> bool:
-    """Whether a part of the alert needs the amounts of earlier transactions."""
-    return any(
-        isinstance(node, OverSigmas) or (isinstance(node, Aggregate) and bool(node.field)) for node in _all_nodes(alert)
-    )
-
-
-def _all_nodes(alert: Alert) -> Iterator[object]:
-    for root in (alert.when, alert.score, *alert.evidence.values()):
-        yield from _nodes(root)
-
-
-def _nodes(node: object) -> Iterator[object]:
-    yield node
-    if isinstance(node, Expression | Condition):
-        for field in fields(node):
-            yield from _nodes(getattr(node, field.name))
-
-
-def _expression(value: Expression | Number) -> Expression:
-    return value if isinstance(value, Expression) else Constant(_fraction(value))
-
-
-def _fraction(value: Number) -> Fraction:
+def fraction(value: Number) -> Fraction:
+    """The number as a fraction. Raises TypeError for a float, which is not exact."""
     if isinstance(value, float):
         raise TypeError(f"{value!r} is a binary fraction, which is not exact; write Decimal('{value}')")
     return Fraction(value)

@@ -5,21 +5,19 @@ The result depends on the order of each user's rows alone, never on how they wer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.evaluation import Judged, holds
 from fraudstream.rulebook.exact import Integers
-from fraudstream.rulebook.kept import Kept, nothing_kept, pack, unpack
+from fraudstream.rulebook.kept import nothing_kept, pack, unpack
 from fraudstream.rulebook.payload import alert_payloads
-from fraudstream.rulebook.windows import LATENESS_US, histories
-
-Batch = Mapping[str, Integers]
-_LAST = np.iinfo(np.int64).max
+from fraudstream.rulebook.redelivery import redelivered, superseded
+from fraudstream.rulebook.windows import LATENESS_US, Histories
 
 
 @dataclass(frozen=True)
@@ -35,130 +33,59 @@ class Fold:
     superseded: int
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Kept and new rows of the batch's users, sorted by user, then order. `place` is a new row's in the batch, -1 for a
-    kept one; `judge` is whether the row entered (or would) as a judged one."""
-
-    kept: Kept
-    place: Integers
-
-    def take(self, rows: Integers) -> _Rows:
-        return _Rows(self.kept.take(rows), self.place[rows])
-
-
 def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
-    """Fold `batch` onto `state` (None: nothing kept yet).
+    """Fold `batch` onto `state` (None: nothing kept yet). Raises ValueError for a state of another version or rule.
 
-    Columns of the batch, as long as each other and in any order: `judge` (bool; False: joins the history only); int64
-    `partition`, `offset`, `id`, `user_id`, `cents`, `created_at` (microseconds), `merchant_id`, `lsn`, `tx_id`,
-    `committed_ms`, `captured_ms`, of which the last five may be NULL (payload.NULL); `card_type` (object, None for
-    null). All changes of a user are in one partition.
+    Columns of the batch, as long as each other and in any order: `judge` (bool; False: a row of a snapshot, which
+    only joins the history unless the rule has `snapshot: judge`); int64 `partition`, `offset`, `id`, `user_id`,
+    `cents`, `created_at` (microseconds), `merchant_id`, `lsn`, `tx_id`, `committed_ms`, `captured_ms`, of which the
+    last five may be NULL (payload.NULL); `card_type` (object, None for null). All changes of a user are in one
+    partition.
     """
-    before = nothing_kept() if state is None else unpack(state, cents=rule.keeps_cents, times=rule.keeps_times)
-    touched = np.isin(before.user, batch[rule.key])
-    rows = _merged(before.take(touched), _new_rows(batch, rule.key))
-    redelivered = _redelivered(rows, rule)
-    rows = rows.take(~redelivered)
-    superseded = _superseded(rows)
-    rows = rows.take(~superseded)
-    positions = np.flatnonzero((rows.place >= 0) & rows.kept.streamed)
-    alerts = _alerts(rule, rows, positions, batch, topic)
-    entered = int((rows.place >= 0).sum())
-    after = _sorted(before.take(~touched).followed_by(rows.kept.take(_still_kept(rows.kept, rule))))
+    kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
+    rows, others = merged(kept, batch, rule.key)
+    again = redelivered(rows, remembered=rule.remembered, span=rule.span)
+    rows = rows.where(~again)
+    overtaken = superseded(rows)
+    rows = rows.where(~overtaken)
+    positions = np.flatnonzero(rows.place >= 0 if rule.snapshot == "judge" else rows.judge)
     return Fold(
-        state=pack(after, cents=rule.keeps_cents, times=rule.keeps_times),
-        alerts=alerts,
+        state=pack(appended(others, rows.where(_still_kept(rows, rule)), _streamed(rows))),
+        alerts=_alerts(rule, rows, positions, batch, topic),
         judged=len(positions),
-        history=entered - len(positions),
-        redelivered=int(redelivered.sum()),
-        superseded=int(superseded.sum()),
+        history=int((rows.place >= 0).sum()) - len(positions),
+        redelivered=int(again.sum()),
+        superseded=int(overtaken.sum()),
     )
 
 
-def _new_rows(batch: Batch, key: str) -> _Rows:
-    order = np.lexsort((batch["offset"], batch[key]))
-    rows = Kept(batch[key], batch["id"], batch["judge"].astype(bool), batch["cents"], batch["created_at"])
-    return _Rows(rows.take(order), order)
+def state_of(rule: Rule, history: Batch) -> bytes:
+    """The state after `history` (columns as of `fold`): a new rule starts from it as if it had always been there."""
+    return fold(rule, None, history, "").state
 
 
-def _merged(kept: Kept, new: _Rows) -> _Rows:
-    """By user, the kept rows before the new ones."""
-    both = kept.followed_by(new.kept)
-    place = np.concatenate([np.full(len(kept), -1, dtype=np.int64), new.place])
-    return _Rows(both, place).take(np.argsort(both.user, kind="stable"))
-
-
-def _sorted(kept: Kept) -> Kept:
-    return kept.take(np.argsort(kept.user, kind="stable"))
-
-
-def _superseded(rows: _Rows) -> Integers:
-    """New history rows of users who already have a judged one: the snapshot brings what the stream has brought."""
-    history = (rows.place >= 0) & ~rows.kept.streamed
-    if not history.any():
-        return history
-    slices = histories(rows.kept.user, rows.kept.cents, rows.kept.times)
-    streamed_before = np.cumsum(rows.kept.streamed) - rows.kept.streamed
-    in_slices_before = streamed_before[slices.starts][slices.slice_of]
-    result: Integers = history & (streamed_before > in_slices_before)
+def _streamed(rows: Rows) -> Integers:
+    """Whether a `judge` message of each user has entered."""
+    result: Integers = rows.streamed | (np.bincount(rows.user_of[rows.judge], minlength=len(rows.users)) > 0)
     return result
 
 
-def _redelivered(rows: _Rows, rule: Rule) -> Integers:
-    """New rows whose id is among the user's kept rows when they arrive."""
-    result = np.zeros(len(rows.place), dtype=bool)
-    new = rows.place >= 0
-    fresh, known = rows.kept.id[new], rows.kept.id[~new]
-    # Ids rise: a batch of new transactions is above all kept ones and needs no closer look.
-    if len(np.unique(fresh)) == len(fresh) and fresh.min(initial=_LAST) > known.max(initial=-_LAST):
-        return result
-    ids, times_seen = np.unique(rows.kept.id, return_counts=True)
-    repeated = np.isin(rows.kept.id, ids[times_seen > 1])
-    slices = histories(rows.kept.user, rows.kept.cents, rows.kept.times)
-    for user in np.unique(slices.slice_of[repeated & new]).tolist():
-        start, end = int(slices.starts[user]), int(slices.ends[user])
-        result[start:end] = _redelivered_of_user(rows.take(np.arange(start, end)), rule)
-    return result
-
-
-def _redelivered_of_user(rows: _Rows, rule: Rule) -> Integers:
-    """The same for the rows of one user, one after the other: what is kept depends on what has entered before."""
-    entered_at: dict[int, tuple[int, int]] = {}  # id -> number of rows that had entered with it, event time
-    entered, newest, has_streamed = 0, -(2**63), False
-    result = np.zeros(len(rows.place), dtype=bool)
-    columns = (rows.kept.id, rows.kept.times, rows.kept.streamed, rows.place)
-    for row, (number, time, streamed, place) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        if place >= 0 and number in entered_at:
-            nth, then = entered_at[number]
-            if nth > entered - rule.remembered or (rule.span and then > newest - rule.span - LATENESS_US):
-                result[row] = True
-                continue
-        if place >= 0 and not streamed and has_streamed:
-            continue  # superseded: it does not enter
-        entered += 1
-        entered_at[number] = (entered, time)
-        newest, has_streamed = max(newest, time), has_streamed or streamed
-    return result
-
-
-def _still_kept(kept: Kept, rule: Rule) -> Integers:
+def _still_kept(rows: Rows, rule: Rule) -> Integers:
     """The rows that a later row may still see, or be recognised by."""
-    slices = histories(kept.user, kept.cents, kept.times)
-    result: Integers = np.arange(len(kept)) >= slices.ends[slices.slice_of] - rule.remembered
-    if rule.span and len(kept):
-        newest = np.maximum.reduceat(kept.times, slices.starts)
-        result |= kept.times > newest[slices.slice_of] - rule.span - LATENESS_US
+    ends = rows.ends
+    result: Integers = np.arange(len(rows.place)) >= np.repeat(ends - rule.remembered, rows.lengths)
+    if rule.span and len(rows.place):
+        times = rows.columns["created_at"]
+        newest = np.maximum.reduceat(times, ends - rows.lengths)  # every user has a row
+        result |= times > np.repeat(newest - rule.span - LATENESS_US, rows.lengths)
     return result
 
 
-def _alerts(rule: Rule, rows: _Rows, positions: Integers, batch: Batch, topic: str) -> list[dict[str, Any]]:
-    slices = histories(rows.kept.user, rows.kept.cents, rows.kept.times)
-    places = rows.place[positions]
-    judged = Judged(slices, positions, batch["card_type"][places])
+def _alerts(rule: Rule, rows: Rows, positions: Integers, batch: Batch, topic: str) -> list[dict[str, Any]]:
+    ends = rows.ends
+    histories = Histories(rows.columns, ends - rows.lengths, ends, rows.user_of)
+    judged = Judged(histories, positions, batch, rows.place[positions])
     hits = np.flatnonzero(holds(rule.alert.when, judged))
     if not len(hits):
         return []
-    found = Judged(slices, positions[hits], batch["card_type"][places[hits]])
-    changes = {name: column[places[hits]] for name, column in batch.items()}
-    return alert_payloads(rule, found, changes, topic)
+    return alert_payloads(rule, Judged(histories, positions[hits], batch, judged.places[hits]), topic)

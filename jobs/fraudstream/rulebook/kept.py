@@ -3,95 +3,68 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from fraudstream.rulebook.exact import Integers
 
-_FORMAT = 1
-_HEAD = struct.Struct("<BQQ")  # format, users, rows
-_BASE = struct.Struct("<qB")  # smallest value of a column, bytes per value
+COLUMNS = ("id", "cents", "created_at")
+_FORMAT = 2
+_HEAD = struct.Struct("<BBQQ")  # format, columns (a bit each), users, rows
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Entered rows by user (ascending) and, within a user, by order. Amounts in cents, times in microseconds."""
+    """Users, each once and in any order, and the rows of one after the other: of each user in the order of entry."""
 
-    user: Integers
-    id: Integers
-    streamed: Integers  # bool: entered as a `judge` message
-    cents: Integers
-    times: Integers
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def take(self, rows: Integers) -> Kept:
-        """These rows (positions or a mask)."""
-        return Kept(self.user[rows], self.id[rows], self.streamed[rows], self.cents[rows], self.times[rows])
-
-    def followed_by(self, other: Kept) -> Kept:
-        """Both, this one's rows first."""
-        return Kept(
-            np.concatenate([self.user, other.user]),
-            np.concatenate([self.id, other.id]),
-            np.concatenate([self.streamed, other.streamed]),
-            np.concatenate([self.cents, other.cents]),
-            np.concatenate([self.times, other.times]),
-        )
+    users: Integers
+    lengths: Integers  # number of the user's rows
+    streamed: Integers  # bool: a `judge` message of the user has entered
+    columns: Mapping[str, Integers]  # those of COLUMNS that the rule needs, of any integer type
 
 
-def nothing_kept() -> Kept:
-    """No rows."""
+def nothing_kept(names: tuple[str, ...]) -> Kept:
+    """No users."""
     none = np.zeros(0, dtype=np.int64)
-    return Kept(none, none, np.zeros(0, dtype=bool), none, none)
+    return Kept(none, none, np.zeros(0, dtype=bool), dict.fromkeys(names, none))
 
 
-def pack(kept: Kept, *, cents: bool, times: bool) -> bytes:
-    """One value with the rows; `cents` and `times` only where the rule needs them.
+def pack(kept: Kept) -> bytes:
+    """One value with the rows.
 
-    A state value is rewritten with every micro-batch that touches it, so it is kept short: each column is stored above
-    its smallest value in the fewest bytes (about 8 a row for ids and amounts).
+    A state value is rewritten with every micro-batch that touches it, so it is kept short: integers take the fewest
+    bytes that hold all of their column (8 a row for ids and amounts, 12 for ids and times).
     """
-    users, rows_per_user = np.unique(kept.user, return_counts=True)
-    columns = [users, rows_per_user, kept.id]
-    columns += [kept.cents] if cents else []
-    columns += [kept.times] if times else []
-    parts = [_HEAD.pack(_FORMAT, len(users), len(kept)), np.packbits(kept.streamed).tobytes()]
-    for column in columns:
-        parts += _packed(column)
+    mask = sum(1 << COLUMNS.index(name) for name in kept.columns)
+    rows = len(next(iter(kept.columns.values())))
+    parts = [_HEAD.pack(_FORMAT, mask, len(kept.users), rows), np.packbits(kept.streamed).tobytes()]
+    for column in (kept.users, kept.lengths, *kept.columns.values()):
+        short = narrowed(column)
+        parts += [bytes([short.itemsize]), short.tobytes()]
     return b"".join(parts)
 
 
-def unpack(state: bytes, *, cents: bool, times: bool) -> Kept:
-    """The rows of a value that `pack` made with the same `cents` and `times`; columns that are not kept are 0."""
-    found, users, rows = _HEAD.unpack_from(state)
+def unpack(state: bytes, names: tuple[str, ...]) -> Kept:
+    """The rows of a value that `pack` made of these columns. Raises ValueError for one of another format or rule."""
+    found, mask, users, rows = _HEAD.unpack_from(state)
     if found != _FORMAT:
         raise ValueError(f"a state of format {found}, not {_FORMAT}: it was written by another version")
-    place = _HEAD.size
-    bits = np.frombuffer(state, dtype=np.uint8, count=(rows + 7) // 8, offset=place)
-    streamed = np.unpackbits(bits, count=rows).astype(bool)
-    place += len(bits)
-    unique, place = _unpacked(state, place, users)
-    rows_per_user, place = _unpacked(state, place, users)
-    ids, place = _unpacked(state, place, rows)
-    absent = np.zeros(rows, dtype=np.int64)
-    amounts, place = _unpacked(state, place, rows) if cents else (absent, place)
-    moments, place = _unpacked(state, place, rows) if times else (absent, place)
-    return Kept(np.repeat(unique, rows_per_user), ids, streamed, amounts, moments)
+    if mask != sum(1 << COLUMNS.index(name) for name in names):
+        raise ValueError(f"a state of other columns than {', '.join(names)}: it was written for another rule")
+    bits = np.frombuffer(state, dtype=np.uint8, count=(users + 7) // 8, offset=_HEAD.size)
+    place = _HEAD.size + len(bits)
+    columns = []
+    for count in (users, users, *(rows for _ in names)):
+        columns.append(np.frombuffer(state, dtype=f"<i{state[place]}", count=count, offset=place + 1))
+        place += 1 + columns[-1].nbytes
+    streamed = np.unpackbits(bits, count=users).astype(bool)
+    return Kept(columns[0], columns[1], streamed, dict(zip(names, columns[2:], strict=True)))
 
 
-def _packed(column: Integers) -> list[bytes]:
-    base = int(column.min()) if len(column) else 0
-    reach = int(column.max()) - base if len(column) else 0
-    width = next(size for size in (1, 2, 4, 8) if reach < 1 << 8 * size)
-    shifted = column.astype(np.uint64) - np.uint64(base % 2**64)  # modulo 2^64: right for negative numbers too
-    return [_BASE.pack(base, width), shifted.astype(f"<u{width}").tobytes()]
-
-
-def _unpacked(state: bytes, place: int, count: int) -> tuple[Integers, int]:
-    base, width = _BASE.unpack_from(state, place)
-    place += _BASE.size
-    stored = np.frombuffer(state, dtype=f"<u{width}", count=count, offset=place)
-    return (stored.astype(np.uint64) + np.uint64(base % 2**64)).astype(np.int64), place + count * width
+def narrowed(column: Integers) -> Integers:
+    """The column in the shortest integers that hold it."""
+    low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+    size = next(size for size in (1, 2, 4, 8) if -(1 << 8 * size - 1) <= low and high < 1 << 8 * size - 1)
+    return column.astype(f"<i{size}", copy=False)

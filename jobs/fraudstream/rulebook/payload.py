@@ -10,37 +10,66 @@ import numpy as np
 
 from fraudstream import alerts
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.rulebook.evaluation import Judged, number
-from fraudstream.rulebook.exact import Integers
+from fraudstream.rulebook.deviation import rounded, split
+from fraudstream.rulebook.evaluation import Judged, number, variance
+from fraudstream.rulebook.expressions import Expression
+from fraudstream.rulebook.transaction import sentence_parts
 
+_CHANGE = (
+    "id", "user_id", "cents", "card_type", "merchant_id", "created_at", "lsn", "tx_id", "partition", "offset",
+    "committed_ms", "captured_ms",
+)  # fmt: skip
 NULL = int(np.iinfo(np.int64).min)  # stands for null in integer columns
 
 
-def alert_payloads(rule: Rule, judged: Judged, changes: Mapping[str, Integers], topic: str) -> list[dict[str, Any]]:
-    """The payloads of the judged rows, all of which alert; `changes` are their columns of the batch."""
-    evidence = {name: (number(each, judged), each.money) for name, each in rule.alert.evidence.items()}
-    score = number(rule.alert.score, judged) if rule.alert.score else None
-    payloads = []
-    for row in range(len(judged.positions)):
-        change = {name: column[row] for name, column in changes.items()}
-        figures = {name: figure(column.at(row), money) for name, (column, money) in evidence.items()}
-        scored = figure(score.at(row), False) if score else None
-        payloads.append(_payload(rule, change, figures, scored, topic))
-    return payloads
+def alert_payloads(rule: Rule, judged: Judged, topic: str) -> list[dict[str, Any]]:
+    """The payloads of the judged rows, all of which alert."""
+    alert = rule.alert
+    figures = {name: _figures(each, judged) for name, each in sorted(alert.evidence.items())}
+    scores = _figures(alert.score, judged) if alert.score else [None] * len(judged.positions)
+    columns = {name: judged.column(name).tolist() for name in _CHANGE}
+    return [
+        _payload(
+            rule,
+            {name: column[row] for name, column in columns.items()},
+            {name: column[row] for name, column in figures.items()},
+            scores[row],
+            topic,
+        )
+        for row in range(len(scores))
+    ]
 
 
-def figure(value: Fraction | None, money: bool) -> int | str | None:
-    """A figure as it stands in the evidence: an integer, else a text with two decimals (half a cent rounds up)."""
+def figure(value: Fraction | None, whole: bool) -> int | str | None:
+    """A figure as it stands in the evidence: an integer where all are `whole`, else a text with two decimals (half a
+    cent rounds up)."""
     if value is None:
         return None
-    if value.denominator == 1 and not money:
+    if whole:
         return int(value)
-    return alerts.format_cents((value * 100 + Fraction(1, 2)).__floor__())
+    return alerts.format_cents(rounded(value * 100, Fraction(0), Fraction(0)))
 
 
-def sentence(template: str, figures: Mapping[str, Any], amount: str, score: Any) -> str:
-    """The rule's reason with its figures filled in."""
-    return template.format_map({**figures, "amount": amount, "score": score})
+def _figures(expression: Expression, judged: Judged) -> list[int | str | None]:
+    """The expression's figure for each judged row."""
+    rest, factor, window = split(expression)
+    values, rows = number(rest, judged), range(len(judged.positions))
+    if window is None:
+        return [figure(values.at(row), expression.whole) for row in rows]
+    squares = variance(window, judged)
+    return [_deviating(values.at(row), factor, squares.at(row)) for row in rows]
+
+
+def _deviating(rest: Fraction | None, factor: Fraction, squared: Fraction | None) -> str | None:
+    if rest is None or squared is None:
+        return None
+    return alerts.format_cents(rounded(rest * 100, factor * 100, squared))
+
+
+def sentence(reason: str, figures: Mapping[str, Any]) -> str:
+    """The reason with its figures filled in; a null one is "nothing"."""
+    shown = {"": "", **{name: "nothing" if value is None else str(value) for name, value in figures.items()}}
+    return "".join(text + shown[name] for text, name in sentence_parts(reason))
 
 
 def _payload(
@@ -59,8 +88,8 @@ def _payload(
         "card_type": change["card_type"],
         "merchant_id": _nullable(change["merchant_id"]),
         "score": score,
-        "reason": sentence(rule.alert.reason, figures, amount, score),
-        "evidence": dict(figures),
+        "reason": sentence(rule.alert.reason, {**figures, "amount": amount, "score": score}),
+        "evidence": figures,
         "event_time": alerts.format_micros(int(change["created_at"])),
         "lsn": _nullable(change["lsn"]),
         "tx_id": _nullable(change["tx_id"]),

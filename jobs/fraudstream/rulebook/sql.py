@@ -6,7 +6,6 @@ The same alert gives the same bytes as fraudstream.alerts.message, in micro-batc
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ from fraudstream.alerts import ALERT_FIELDS
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook import expressions as e
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.transaction import sentence_parts
 
 # Sums and products of amounts below 10^15 cents and a rule's constants stay far within 38 digits.
 _WIDE = "decimal(38,0)"
@@ -28,7 +28,8 @@ _RELATIONS: dict[str, Callable[[Column, Column], Column]] = {
     "<=": lambda left, right: left <= right,
 }
 _PLAIN = ("user_id", "card_type", "merchant_id", "lsn", "tx_id", "topic", "partition", "offset")
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# Spark writes a control character as \u001F, Python as \u001f. A backslash that is itself escaped begins no such code.
+_CONTROL_CODE = r"(?<!\\)((?:\\\\)*\\u00[01])"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,14 @@ def alert_columns(rule: Rule) -> AlertColumns:
     key = F.sha2(identity, 256)
     fields = {**_fields(rule), "alert_id": key}
     value = F.to_json(F.struct(*(fields[name].alias(name) for name in ALERT_FIELDS)), {"ignoreNullFields": "false"})
-    return AlertColumns(_holds(rule.alert.when), key, value)
+    return AlertColumns(_holds(rule.alert.when), key, _with_small_codes(value))
+
+
+def _with_small_codes(value: Column) -> Column:
+    small = value
+    for digit in "ABCDEF":
+        small = F.regexp_replace(small, _CONTROL_CODE + digit, f"$1{digit.lower()}")
+    return F.when(F.col("card_type").rlike(r"[\x00-\x1f]"), small).otherwise(value)
 
 
 def _fields(rule: Rule) -> dict[str, Column]:
@@ -84,27 +92,34 @@ def _millis(name: str) -> Column:
     return F.date_format(F.timestamp_millis(name), "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
-def _sentence(template: str, known: dict[str, Column]) -> Column:
-    parts = []
-    for place, text in enumerate(_PLACEHOLDER.split(template)):
-        parts.append(known[text].cast("string") if place % 2 else F.lit(text))
-    return F.concat(*parts)
+def _sentence(reason: str, figures: dict[str, Column]) -> Column:
+    shown = [
+        part
+        for text, name in sentence_parts(reason)
+        for part in (F.lit(text), *([figures[name].cast("string")] if name else []))
+    ]
+    return F.concat(*shown)
 
 
 def _figure(expression: e.Expression) -> Column:
     """The figure as payload.figure shows it: a whole number, else a text with two decimals."""
     value = _number(expression)
-    if value.den == 1 and not expression.money:
+    if expression.whole:
         return value.num.cast("long")
-    scaled = value.num * 100 * 2 + value.den  # half a cent rounds up: floor((200 num + den) / (2 den))
-    return _money(F.floor(scaled / F.lit(2 * value.den)).cast(_WIDE))
+    doubled = value.num * 200 + value.den  # half a cent rounds up: floor((200 num + den) / (2 den))
+    return _money(_floored(doubled, 2 * value.den))
+
+
+def _floored(number: Column, divisor: int) -> Column:
+    """The quotient rounded down: of a multiple of the divisor, because a decimal division rounds to 6 places."""
+    multiple = number - F.pmod(number, F.lit(divisor).cast(_WIDE))
+    return (multiple / F.lit(divisor).cast(_WIDE)).cast(_WIDE)
 
 
 def _money(cents: Column) -> Column:
     magnitude = F.abs(cents)
     digits = F.lpad((magnitude % 100).cast("long").cast("string"), 2, "0")
-    whole = F.floor(magnitude / 100).cast("string")
-    return F.concat(F.when(cents < 0, "-").otherwise(""), whole, F.lit("."), digits)
+    return F.concat(F.when(cents < 0, "-").otherwise(""), _floored(magnitude, 100).cast("string"), F.lit("."), digits)
 
 
 def _number(expression: e.Expression) -> _Exact:
@@ -117,13 +132,19 @@ def _number(expression: e.Expression) -> _Exact:
             return _Exact(_points(_holds(when), points), points.denominator)
         case e.CardPoints(table):
             return _card_points(dict(table))
+        case e.Arithmetic("/", left, e.Constant(value)) if value:
+            return _arithmetic("*", _number(left), _number(e.Constant(1 / value)))
         case e.Arithmetic("+" | "-" | "*" as sign, left, right):
             return _arithmetic(sign, _number(left), _number(right))
-    raise ConfigError(f"a rule without state cannot use {type(expression).__name__}; give it a window or leave it out.")
+    raise ConfigError("a rule without state divides by numbers only, not by zero or an amount; multiply instead.")
 
 
 def _points(when: Column, points: Fraction) -> Column:
     return F.when(when, F.lit(points.numerator)).otherwise(F.lit(0)).cast(_WIDE)
+
+
+def _is_member(name: str, values: tuple[str | int, ...]) -> Column:
+    return F.coalesce(F.col(name).isin(*values), F.lit(False))
 
 
 def _card_points(table: dict[str, Fraction]) -> _Exact:
@@ -148,10 +169,12 @@ def _holds(condition: e.Condition) -> Column:
             first, second = _number(left), _number(right)
             common = math.lcm(first.den, second.den)
             return _RELATIONS[relation](first.num * (common // first.den), second.num * (common // second.den))
+        case e.Membership(name, values):
+            return _is_member(name, values)
         case e.Both(left, right):
             return _holds(left) & _holds(right)
         case e.Either(left, right):
             return _holds(left) | _holds(right)
         case e.Negation(operand):
             return ~_holds(operand)
-    raise ConfigError(f"a rule without state cannot use {type(condition).__name__}; it needs a window.")
+    raise TypeError(f"unknown condition {condition!r}")

@@ -5,7 +5,7 @@ Rows are sorted by user and, within a user, by their order; a user's rows are a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,20 @@ LATENESS_US = 600_000_000  # 10 minutes: how far behind a user's newest event ti
 class Histories:
     """Entered rows by user and order. `starts` and `ends` are the users' slices; `slice_of` gives each row's user."""
 
-    cents: Integers
-    times: Integers
+    columns: Mapping[str, Integers]
     starts: Integers
     ends: Integers
     slice_of: Integers
+
+    @property
+    def cents(self) -> Integers:
+        """Amounts."""
+        return self.columns["cents"]
+
+    @property
+    def times(self) -> Integers:
+        """Event times in microseconds."""
+        return self.columns["created_at"]
 
 
 @dataclass(frozen=True)
@@ -38,14 +47,6 @@ class Visible:
     low: Integers
     high: Integers
     scattered: dict[int, Integers]
-
-
-def histories(user: Integers, cents: Integers, times: Integers) -> Histories:
-    """The histories of rows sorted by user."""
-    is_first = np.ones(len(user), dtype=bool)
-    is_first[1:] = user[1:] != user[:-1]
-    starts = np.flatnonzero(is_first)
-    return Histories(cents, times, starts, np.append(starts[1:], len(user)), np.cumsum(is_first) - 1)
 
 
 def visible(window: Window, rows: Histories, judged: Integers) -> Visible:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fraudstream.rulebook.definition import Range, rule
-from fraudstream.rulebook.expressions import Alert, Transaction
+from fraudstream.rulebook.transaction import Alert, Transaction
 
 
 @rule(key="user_id", code=1)
@@ -25,11 +25,20 @@ def anomaly(
     Catches a stolen card used for much more than its owner spends. Misses slow drift (the mean follows) and users with
     fewer than `minimum` amounts. From the course exercise; sigma is its common variant.
     """
+    if minimum > history:
+        raise ValueError(f"minimum is {minimum}, history only {history}, so it would never alert")
     past = tx.previous(history)
-    mean = past.mean("amount")
-    is_unusual = tx.amount > factor * mean if method == "mean" else past.is_exceeded_by_sigmas("amount", factor)
+    mean, deviation = past.mean("amount"), past.std("amount")
+    evidence = {"n": past.count(), "sum": past.sum("amount"), "mean": mean, "ratio": tx.amount / mean}
+    if method == "sigma":
+        threshold = mean + factor * deviation
+        usual = f"the mean {{mean}} plus {factor} standard deviations of {{deviation}}"
+        evidence["deviation"] = deviation
+    else:
+        threshold = factor * mean
+        usual = f"{factor} times the mean {{mean}}"
     return tx.alert(
-        when=(past.count() >= minimum) & is_unusual & (tx.amount > floor),
-        reason="{amount} is {ratio} times the mean {mean} of the user's last {n} transactions",
-        evidence={"n": past.count(), "sum": past.sum("amount"), "mean": mean, "ratio": tx.amount / mean},
+        when=(past.count() >= minimum) & (tx.amount > threshold) & (tx.amount > floor),
+        reason=f"{{amount}} is over {{threshold}}, {usual} of the user's last {{n}} transactions",
+        evidence={**evidence, "threshold": threshold},
     )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from fraudstream.rulebook.definition import Range, rule
-from fraudstream.rulebook.expressions import Alert, Transaction
+from fraudstream.rulebook.transaction import Alert, Transaction
 
 
 @rule(key="user_id", code=1)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from fraudstream.rulebook.definition import Duration, Range, rule
-from fraudstream.rulebook.expressions import Alert, Transaction, points
+from fraudstream.rulebook.transaction import Alert, Transaction, points
 
 _Score = Annotated[Decimal, Range(0, 1000)]
 

@@ -39,9 +39,10 @@ def rule_messages(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFra
 
 
 def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
-    """The change events as the rule takes them: with `snapshot: judge`, rows of a snapshot are judged too."""
+    """The change events as the rule takes them: with `snapshot: judge`, a rule without state judges rows of a snapshot
+    too (for one with state the fold does: it must know them from inserts, which supersede them)."""
     events = change_events(records, pipeline.max_message_bytes)
-    if rule.snapshot == "join":
+    if rule.snapshot == "join" or not rule.stateless:
         return events
     return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
 
