@@ -25,10 +25,12 @@ def start(tmp_path: Path):
 
     def begin(*options: str) -> subprocess.Popen[str]:
         ports = {name: str(port) for name, port in free_ports().items()}
+        # The tests' own session has two threads; a real-time query beside others needs those of spark-defaults.conf.
+        environment = {name: value for name, value in os.environ.items() if name != "SPARK_SUBMIT_ARGS"}
         demo = subprocess.Popen(
             [sys.executable, "-m", "fraudstream.check.demo", *options],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
-            env={**os.environ, **ports, "FRAUDSTREAM_HOME": str(tmp_path)},
+            env={**environment, **ports, "FRAUDSTREAM_HOME": str(tmp_path)},
         )  # fmt: skip
         started.append(demo)
         return demo
