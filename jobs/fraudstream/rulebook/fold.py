@@ -82,8 +82,7 @@ def _still_kept(rows: Rows, rule: Rule) -> Integers:
 
 
 def _alerts(rule: Rule, rows: Rows, positions: Integers, batch: Batch, topic: str) -> list[dict[str, Any]]:
-    ends = rows.ends
-    histories = Histories(rows.columns, ends - rows.lengths, ends, rows.user_of)
+    histories = Histories(rows.columns, rows.ends - rows.lengths, rows.user_of)
     judged = Judged(histories, positions, batch, rows.place[positions])
     hits = np.flatnonzero(holds(rule.alert.when, judged))
     if not len(hits):

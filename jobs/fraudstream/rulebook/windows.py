@@ -5,12 +5,14 @@ Rows are sorted by user and, within a user, by their order; a user's rows are a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from fraudstream.rulebook.disorder import running_sums
 from fraudstream.rulebook.exact import Integers, prefix_sums
 from fraudstream.rulebook.expressions import Window
 
@@ -21,11 +23,10 @@ LATENESS_US = 600_000_000  # 10 minutes: how far behind a user's newest event ti
 
 @dataclass(frozen=True)
 class Histories:
-    """Entered rows by user and order. `starts` and `ends` are the users' slices; `slice_of` gives each row's user."""
+    """Entered rows by user and order. `starts` are those of the users' slices; `slice_of` gives each row's user."""
 
     columns: Mapping[str, Integers]
     starts: Integers
-    ends: Integers
     slice_of: Integers
 
     @property
@@ -38,86 +39,78 @@ class Histories:
         """Event times in microseconds."""
         return self.columns["created_at"]
 
+    @cached_property
+    def falls(self) -> Integers:
+        """Whether a row's event time is before that of the user's row in front of it."""
+        falls = np.zeros(len(self.times), dtype=bool)
+        falls[1:] = self.times[1:] < self.times[:-1]
+        falls[self.starts] = False
+        return falls
+
+    @cached_property
+    def newest(self) -> Integers:
+        """The user's greatest event time up to and including each row."""
+        newest = self.times
+        if self.falls.any():
+            newest = newest.copy()
+            ends = np.append(self.starts[1:], len(newest))
+            for user in np.unique(self.slice_of[self.falls]).tolist():
+                part = newest[self.starts[user] : ends[user]]
+                np.maximum.accumulate(part, out=part)
+        return newest
+
 
 @dataclass(frozen=True)
 class Visible:
-    """What the judged rows see in one window: rows low to high, or where a user's event times are out of order the
-    rows listed in `scattered`, by position among the judged rows."""
+    """What the judged rows see in one window: rows low to high. The `scattered` ones (places among the judged), whose
+    user's event times are out of order there, see of these only those with an event time in (after, own time]."""
 
+    rows: Histories
+    judged: Integers
     low: Integers
-    high: Integers
-    scattered: dict[int, Integers]
+    scattered: Integers
+    after: Integers
+
+    @property
+    def high(self) -> Integers:
+        """Behind the last row in front of each judged one."""
+        return self.judged
 
 
 def visible(window: Window, rows: Histories, judged: Integers) -> Visible:
     """What each of the `judged` rows (positions) sees in the window."""
     start = rows.starts[rows.slice_of[judged]]
     if window.rows:
-        return Visible(np.maximum(start, judged - window.rows), judged, {})
-    disordered = slices_out_of_order(rows)
-    low = np.maximum(start, _first_within(window.span, rows, judged))
-    scattered = {
-        place: _seen_out_of_order(window.span, rows, int(judged[place]))
-        for place in np.flatnonzero(disordered[rows.slice_of[judged]]).tolist()
-    }
-    return Visible(low, judged, scattered)
+        nowhere = np.zeros(0, dtype=np.int64)
+        return Visible(rows, judged, np.maximum(start, judged - window.rows), nowhere, nowhere)
+    time, newest = rows.times[judged], rows.newest[judged]
+    after = np.maximum(time - window.span, newest - window.span - LATENESS_US)
+    # No row in front of `low` is later than `after`. Where times do not fall from there on, all behind it are, and
+    # none is later than the judged row.
+    low = _first_over(after, rows.newest, start, judged)
+    falls = np.cumsum(rows.falls)
+    scattered = np.flatnonzero(falls[judged] > falls[np.minimum(low, judged)])
+    return Visible(rows, judged, low, scattered, after[scattered])
 
 
-def slices_out_of_order(rows: Histories) -> Integers:
-    """For each user, whether an event time is before the one it follows."""
-    falls = np.zeros(len(rows.times), dtype=bool)
-    falls[1:] = rows.times[1:] < rows.times[:-1]
-    falls[rows.starts] = False
-    disordered = np.zeros(len(rows.starts), dtype=bool)
-    disordered[rows.slice_of[falls]] = True
-    return disordered
+def _first_over(bound: Integers, keys: Integers, start: Integers, end: Integers) -> Integers:
+    """The first position from `start` whose key is over the bound, else `end`; the keys rise from start to end.
 
-
-def _first_within(span: int, rows: Histories, judged: Integers) -> Integers:
-    """The first row of the judged row's user with an event time > t - span, where the user's times are in order.
-
-    One search over all users: times are shifted so that each user's lie above those of the user before.
+    A binary search for all rows at once.
     """
-    earliest = int(rows.times.min()) if len(rows.times) else 0
-    reach = (int(rows.times.max()) if len(rows.times) else 0) - earliest + span + 1
-    if reach * (len(rows.starts) + 1) < 2**62:
-        shift = rows.slice_of * reach - earliest
-        keys = rows.times + shift
-        found: Integers = np.searchsorted(_rising(keys, rows), keys[judged] - span, "right")
-        return found
-    return np.array(
-        [
-            start + np.searchsorted(rows.times[start:row], rows.times[row] - span, "right")
-            for row, start in zip(judged.tolist(), rows.starts[rows.slice_of[judged]].tolist(), strict=True)
-        ],
-        dtype=np.int64,
-    )
-
-
-def _rising(keys: Integers, rows: Histories) -> Integers:
-    """The keys, with those of users out of order flattened: nobody searches them, but they must not break the search
-    of the others."""
-    disordered = slices_out_of_order(rows)
-    if not disordered.any():
-        return keys
-    flat = np.where(disordered[rows.slice_of], keys[rows.starts][rows.slice_of], keys)
-    result: Integers = np.maximum.accumulate(flat)
-    return result
-
-
-def _seen_out_of_order(span: int, rows: Histories, row: int) -> Integers:
-    start = int(rows.starts[rows.slice_of[row]])
-    earlier, time = rows.times[start:row], int(rows.times[row])
-    newest = max(time, int(earlier.max()) if len(earlier) else time)
-    lower = max(time - span, newest - span - LATENESS_US)
-    return start + np.flatnonzero((earlier > lower) & (earlier <= time))
+    low, high = start, end
+    while (is_open := low < high).any():
+        middle = (low + high) >> 1
+        is_over = keys[middle] > bound
+        low, high = np.where(is_open & ~is_over, middle + 1, low), np.where(is_open & is_over, middle, high)
+    return low
 
 
 def counts(seen: Visible) -> Integers:
     """Number of rows seen."""
     result: Integers = seen.high - seen.low
-    for place, found in seen.scattered.items():
-        result[place] = len(found)
+    for places, found in _scattered_sums(seen, np.ones(len(seen.rows.slice_of), dtype=np.int64)):
+        result[places] = found
     return result
 
 
@@ -125,8 +118,8 @@ def sums(seen: Visible, values: Integers) -> Integers:
     """Sum of the values of the rows seen; 0 for none."""
     totals = prefix_sums(values)
     result: Integers = totals[seen.high] - totals[seen.low]
-    for place, found in seen.scattered.items():
-        result[place] = values[found].sum() if len(found) else 0
+    for places, found in _scattered_sums(seen, values):
+        result[places] = found
     return result
 
 
@@ -139,7 +132,19 @@ def extremes(seen: Visible, values: Integers, greatest: bool) -> Integers:
         # reduceat takes pairs low, high of which every first result is the wanted one; high may be one past the end.
         bounds = np.stack([seen.low[some], seen.high[some]], axis=1).ravel()
         result[some] = choose.reduceat(np.append(values, values[-1:]), bounds)[::2]
-    reduce: Callable[[Integers], Any] = choose.reduce
-    for place, found in seen.scattered.items():
-        result[place] = reduce(values[found]) if len(found) else 0
+    for place, after in zip(seen.scattered.tolist(), seen.after.tolist(), strict=True):
+        part = slice(int(seen.low[place]), int(seen.high[place]))
+        times = seen.rows.times[part]
+        found = values[part][(times > after) & (times <= seen.rows.times[part.stop])]
+        result[place] = choose.reduce(found) if len(found) else 0
     return result
+
+
+def _scattered_sums(seen: Visible, values: Integers) -> Iterator[tuple[Integers, list[int]]]:
+    """Places and sums of the scattered rows, user by user."""
+    users = seen.rows.slice_of[seen.judged[seen.scattered]]
+    for part in np.split(np.arange(len(users)), np.flatnonzero(users[1:] != users[:-1]) + 1) if len(users) else []:
+        places = seen.scattered[part]
+        asked = seen.judged[places]
+        first, end = int(seen.low[places].min()), int(asked[-1]) + 1
+        yield places, running_sums(seen.rows.times[first:end], values[first:end], asked - first, seen.after[part])
