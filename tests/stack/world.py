@@ -154,7 +154,7 @@ def topic_values(settings: StackSettings, topic: str) -> list[dict[str, Any]]:
     for record in read_topic(settings.bootstrap, topic):
         try:
             value = json.loads(record.value or b"")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             values.append(value)

@@ -96,7 +96,8 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
                 append(changes, "transaction_changes", batch_id)
                 _merge(current, newest_changes(changes))
             truncated = max(truncated, counts["truncated"] or -1)
-            if (counts["lowest_lsn"] or 0) < truncated:
+            # The truncate itself is the lowest change where it comes with rows written after it.
+            if (counts["lowest_lsn"] or 0) <= truncated:
                 current.update(f"not deleted and lsn < {truncated}", {"deleted": "true", "op": "'t'"})
         finally:
             events.unpersist()
