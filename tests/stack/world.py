@@ -13,13 +13,13 @@ from typing import Any
 import psycopg2
 from confluent_kafka.admin import AdminClient, NewTopic
 from deltalake import DeltaTable
-from fraudstream.rulebook.catalog import Rule, load_rules
 from pyspark.sql import SparkSession
 
 from fraudstream.check.oracle import Verdict, arrivals, judge_topic
 from fraudstream.check.settings import settings_for
 from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.stack.connect import CONNECTORS, delete_connector, put_connector
 from fraudstream.stack.settings import StackSettings
 from fraudstream.streams import progress, queries
@@ -206,10 +206,12 @@ def _execute(settings: StackSettings, statement: str, *values: Any) -> list[tupl
 
 
 def _drop_slot(settings: StackSettings, slot: str, seconds: float = 30) -> None:
+    drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s"
     limit = time.monotonic() + seconds
-    while _execute(settings, "select 1 from pg_replication_slots where slot_name = %s and active", slot):
-        assert time.monotonic() < limit, f"slot {slot} is still held"
-        time.sleep(0.1)
-    _execute(
-        settings, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", slot
-    )
+    while True:
+        try:
+            _execute(settings, drop, slot)
+            return
+        except psycopg2.errors.ObjectInUse:  # the deleted connector's task is still ending
+            assert time.monotonic() < limit, f"slot {slot} is still held"
+            time.sleep(0.2)
