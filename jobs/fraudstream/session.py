@@ -25,6 +25,8 @@ def build_session(name: str, settings: Mapping[str, str] | None = None) -> Spark
         require_java()
         own = os.environ.get("SPARK_SUBMIT_ARGS", "")
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(local_submit_arguments())} {own} pyspark-shell"
+        # Not --properties-file and --driver-java-options: these replace the Java options of the settings file.
+        os.environ["SPARK_CONF_DIR"] = str(REPOSITORY / "conf")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(name)
@@ -39,12 +41,5 @@ def build_session(name: str, settings: Mapping[str, str] | None = None) -> Spark
 
 
 def local_submit_arguments() -> list[str]:
-    """The options of spark-submit for this machine: settings file, jars, logging."""
-    return [
-        "--properties-file",
-        str(REPOSITORY / "conf" / "spark-defaults.conf"),
-        "--jars",
-        ",".join(str(path) for path in jars("spark")),
-        "--driver-java-options",
-        f"-Dlog4j2.configurationFile={REPOSITORY / 'conf' / 'log4j2.properties'}",
-    ]
+    """The options of spark-submit for this machine, beside those in conf/."""
+    return ["--jars", ",".join(str(path) for path in jars("spark"))]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.cdc.columns import connector_events
 from fraudstream.config import load_pipeline
-from fraudstream.streams.mirror import mirror_batch, mirrored_events
+from fraudstream.streams.mirror import mirror_batch
 from fraudstream.streams.progress import read_lines
 from golden.topics import TOPIC, goldens, pour
 from spark.streams import records
@@ -34,7 +35,7 @@ def mirror(spark, pipeline, batches, generation: str = "one") -> None:
     """Run the batches through the mirror as its streaming query would."""
     function = mirror_batch(spark, pipeline, generation)
     for number, batch in enumerate(batches):
-        function(mirrored_events(records(spark, TOPIC, batch), pipeline.max_message_bytes), number)
+        function(connector_events(records(spark, TOPIC, batch), pipeline.max_message_bytes), number)
 
 
 def current(spark, pipeline) -> dict[int, tuple[int, Decimal]]:

@@ -10,14 +10,32 @@ def entries(**counts: int) -> dict[str, int]:
     return {"read": 0, "judge": 0, "history": 0, "unjudged": 0, "unreadable": 0, "ignored": 0, **counts}
 
 
+def others(**counts: int) -> dict[str, int]:
+    return {"unjudged": 0, "unreadable": 0, "ignored": 0, **counts}
+
+
 def test_a_redelivered_and_a_superseded_record_count_as_ignored():
     counts = entries(read=12, judge=7, history=2, unjudged=1, unreadable=1, ignored=1)
-    folded = {"judged": 5, "history": 1, "redelivered": 2, "superseded": 1}
+    folded = {"judged": 5, "history": 1, "redelivered": 2, "superseded": 1, **others()}
     parts = progress.parts_of(counts, folded)
     assert parts == {
         "read": 12, "judged": 5, "history": 1, "unjudged": 1, "unreadable": 1, "ignored": 4,
         "redelivered": 2, "superseded": 1,
     }  # fmt: skip
+    assert parts["read"] == sum(parts[name] for name in progress.PARTS)
+
+
+def test_what_only_the_fold_could_read_is_counted_with_the_rest():
+    counts = entries(read=20, judge=10, unjudged=1, unreadable=0, ignored=1)
+    folded = {
+        "judged": 12,
+        "history": 1,
+        "redelivered": 0,
+        "superseded": 0,
+        **others(unjudged=1, unreadable=2, ignored=2),
+    }
+    parts = progress.parts_of(counts, folded)
+    assert [parts[name] for name in progress.PARTS] == [12, 1, 2, 2, 3]
     assert parts["read"] == sum(parts[name] for name in progress.PARTS)
 
 

@@ -1,4 +1,4 @@
-"""A parsed message of any form as a change event, in Spark's own expressions.
+"""A message of any form as a change event, in Spark's own expressions.
 
 These are many, and code generated for all of them would be too large for the JVM to compile. They are therefore put
 into a lambda, which Spark interprets, and only for messages that `columns` cannot tell with a few comparisons.
@@ -6,7 +6,8 @@ into a lambda, which Spark interprets, and only for messages that `columns` cann
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -19,6 +20,14 @@ FIELDS = (
     "entry", "reason", "op", "id", "user_id", "cents", "card_type", "merchant_id", "created_at", "lsn", "tx_id",
     "committed_ms", "captured_ms", "snapshot", "moved", "before_id", "before_user_id",
 )  # fmt: skip
+_OPTIONS = {
+    "mode": "PERMISSIVE",
+    "columnNameOfCorruptRecord": "bad",
+    "maxNestingDepth": str(shape.MAX_DEPTH + 1),
+    "maxNumLen": str(shape.MAX_DIGITS),
+    "allowSingleQuotes": "false",
+    "allowNonNumericNumbers": "false",
+}
 _META = {
     "lsn": ("source.lsn", "__source_lsn"),
     "tx_id": ("source.txId", "__source_txId"),
@@ -28,9 +37,27 @@ _META = {
 _PASSED = ("fault", "op", "row", "complete", "captured_ms", *_META, "moved", "before_id", "before_user_id", "like_row")
 
 
-def event_of_any_form(parsed: Column, max_bytes: int) -> Column:
-    """FIELDS as a struct, from a struct of the parsed message `m`, `end`, `bad` and the record's `value` and
-    `headers`."""
+def parsed_message(value: Column, message: Mapping[str, Any], max_bytes: int) -> Column:
+    """A struct of the parsed JSON `m` in the types of `message`; `end`, found only if it is one whole JSON value, with
+    nothing behind it, which from_json alone does not look for; and `bad`, null unless a field has another type."""
+    text = value.cast("string")
+    readable = F.when((F.octet_length(value) <= max_bytes) & F.is_valid_utf8(text), text)
+    whole = F.concat(F.lit('{"m":'), readable, F.lit(',"end":1}'))
+    return F.from_json(whole, f"m {shape.ddl(message)}, `end` long, bad string", _OPTIONS)
+
+
+def event_of_any_form(value: Column, headers: Column, max_bytes: int) -> Column:
+    """FIELDS as a struct, from a record's value and headers."""
+
+    def with_message(record: Column) -> Column:
+        parsed = parsed_message(record["value"], shape.MESSAGE, max_bytes)
+        return _let(F.struct(parsed.alias("parsed"), *_record(record)), with_parsed)
+
+    def with_parsed(record: Column) -> Column:
+        parsed = record["parsed"]
+        named = [parsed[name].alias(name) for name in ("m", "end", "bad")]
+        is_wrapped = parsed["m"]["payload"].isNotNull().alias("wrapped")
+        return _let(F.struct(is_wrapped, *named, *_record(record)), with_fields)
 
     def with_fields(record: Column) -> Column:
         return _let(F.struct(*_fields(_at(record), max_bytes)), with_values)
@@ -48,11 +75,11 @@ def event_of_any_form(parsed: Column, max_bytes: int) -> Column:
 
         return F.struct(*(_result(at, name).alias(name) for name in FIELDS))
 
-    return _let(F.struct(parsed["m"]["payload"].isNotNull().alias("wrapped"), *_named(parsed)), with_fields)
+    return _let(F.struct(value.alias("value"), headers.alias("headers")), with_message)
 
 
-def _named(parsed: Column) -> list[Column]:
-    return [parsed[name].alias(name) for name in ("m", "end", "bad", "value", "headers")]
+def _record(record: Column) -> list[Column]:
+    return [record[name].alias(name) for name in ("value", "headers")]
 
 
 def _let(value: Column, body: Callable[[Column], Column]) -> Column:

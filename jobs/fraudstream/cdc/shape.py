@@ -31,6 +31,19 @@ _SCHEMA = {"name": "string", "fields": [{**_COLUMN, "fields": [_COLUMN]}]}
 MESSAGE: Mapping[str, Any] = {"schema": _SCHEMA, "payload": _ENVELOPE, **_ENVELOPE}
 ROW_FIELDS = tuple(_ROW)
 
+# The connector's own form: MESSAGE with texts for what `amount` and `card_type` may be, and for the fields that a
+# message of another form has.
+OTHER_FIELDS = ("schema", "payload", *_FLAT)
+_TEXT_ROW = {**_ROW, "amount": "string", "card_type": "string"}
+CONNECTOR_MESSAGE: Mapping[str, Any] = {
+    "before": _TEXT_ROW,
+    "after": _TEXT_ROW,
+    "source": _SOURCE,
+    "op": "string",
+    "ts_ms": "long",
+    **dict.fromkeys(OTHER_FIELDS, "string"),
+}
+
 MAX_BYTES = 262_144
 MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of one number: Jackson's own limit

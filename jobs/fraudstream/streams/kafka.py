@@ -11,11 +11,10 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream.cdc.columns import RECORD_COLUMNS
 from fraudstream.config import Kafka
 from fraudstream.errors import FraudstreamError
 
-# What the reader of change events needs of a record.
-RECORD_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
 _POLL_SECONDS = 0.5
 # Options that size micro-batches: refused by a real-time query, meaningless to a batch read.
 _BATCH_SIZE = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay")

@@ -9,10 +9,10 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fraudstream.cdc.columns import change_events
+from fraudstream.cdc.columns import OTHER, RECORD_COLUMNS, change_events
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line, parts_of
-from fraudstream.streams.rule_query import ENTRIES
+from fraudstream.streams.rule_query import entry_counts
 from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
 
 TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
@@ -31,24 +31,29 @@ case when change.partition = current.partition
 end"""
 
 
-def mirrored_events(records: DataFrame, max_bytes: int) -> DataFrame:
-    """Change events with the columns of all three tables, and the raw record where it is unreadable."""
-    events = change_events(records, max_bytes, raw=True)
+def _all_read(events: DataFrame, max_bytes: int) -> DataFrame:
+    """Change events with those among them read that are not in the connector's own form."""
+    others = events.where(F.col("entry") == OTHER).select(*RECORD_COLUMNS)
+    return events.where(F.col("entry") != OTHER).unionByName(change_events(others, max_bytes))
+
+
+def _rows(events: DataFrame, table: str) -> DataFrame:
+    """Change events in the columns of a table."""
     showable = F.col("created_at").between(*_SHOWABLE)
-    return events.select(
-        *("entry", "reason", "op", "id", "user_id", "card_type", "merchant_id", "before_user_id", "snapshot", "moved"),
-        (F.col("cents").cast("decimal(18,0)") / 100).cast("decimal(18,2)").alias("amount"),
-        F.when(showable, F.timestamp_micros("created_at")).alias("created_at"),
-        F.col("created_at").alias("created_us"),
-        *("topic", "partition", "offset", "lsn", "tx_id", "key", "value", "timestamp"),
-        F.timestamp_millis("committed_ms").alias("committed_at"),
-        F.timestamp_millis("captured_ms").alias("captured_at"),
-    )
+    columns = {
+        "amount": (F.col("cents").cast("decimal(18,0)") / 100).cast("decimal(18,2)"),
+        "created_at": F.when(showable, F.timestamp_micros("created_at")),
+        "created_us": F.col("created_at"),
+        "committed_at": F.timestamp_millis("committed_ms"),
+        "captured_at": F.timestamp_millis("captured_ms"),
+        "deleted": F.col("op") == "d",
+    }
+    return events.select(*(columns.get(name, F.col(name)).alias(name) for name in names(TABLES[table])))
 
 
 def newest_changes(changes: DataFrame) -> DataFrame:
-    """The winning change of each row id among `changes` (columns of TRANSACTIONS, truncates left out)."""
-    rows = changes.where(F.col("op").isin("c", "u", "d", "r")).withColumn("deleted", F.col("op") == "d")
+    """The winning change event of each row id, in the columns of TRANSACTIONS; truncates are left out."""
+    rows = _rows(changes.where(F.col("op").isin("c", "u", "d", "r")), "transactions")
     row = F.struct(*names(TRANSACTIONS))
     is_snapshot = F.col("op") == "r"
     streamed = F.max_by(F.when(~is_snapshot, row), F.when(~is_snapshot, F.col("offset")))
@@ -66,16 +71,16 @@ def newest_changes(changes: DataFrame) -> DataFrame:
 
 
 def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Callable[[DataFrame, int], None]:
-    """The batch function of the mirror query; `generation` names its checkpoint, so that a repeated batch appends
-    nothing twice (Delta's txnAppId) while a new checkpoint is not taken for the old one."""
+    """The batch function of the mirror query over connector_events. `generation` names its checkpoint: a repeated batch
+    appends nothing twice (Delta's txnAppId), and a new checkpoint is not taken for the old one."""
     for name, columns in TABLES.items():
         create_table(spark, pipeline.table(name), columns)
     current = DeltaTable.forPath(spark, pipeline.table("transactions"))
     truncated = _last_truncate(spark.read.format("delta").load(pipeline.table("transaction_changes")))
 
-    def append(rows: DataFrame, table: str, batch_id: int) -> None:
+    def append(events: DataFrame, table: str, batch_id: int) -> None:
         (
-            rows.select(*names(TABLES[table]))
+            _rows(events, table)
             .coalesce(1)
             .write.format("delta")
             .mode("append")
@@ -85,22 +90,29 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         )
 
     def mirror(batch: DataFrame, batch_id: int) -> None:
-        nonlocal truncated
         events = batch.persist()
+        read = events
         try:
-            counts = _counts(events)
-            if counts["unreadable"]:
-                append(events.where("entry = 'unreadable'"), "quarantine", batch_id)
-            changes = events.where("entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')")
-            if counts["changes"]:
-                append(changes, "transaction_changes", batch_id)
-                _merge(current, newest_changes(changes))
-            truncated = max(truncated, counts["truncated"] or -1)
-            # The truncate itself is the lowest change where it comes with rows written after it.
-            if (counts["lowest_lsn"] or 0) <= truncated:
-                current.update(f"not deleted and lsn < {truncated}", {"deleted": "true", "op": "'t'"})
+            if not events.where(F.col("entry") == OTHER).isEmpty():
+                read = _all_read(events, pipeline.max_message_bytes).persist()
+            write(read, batch_id)
         finally:
             events.unpersist()
+            read.unpersist()
+
+    def write(events: DataFrame, batch_id: int) -> None:
+        nonlocal truncated
+        counts = _counts(events)
+        if counts["unreadable"]:
+            append(events.where("entry = 'unreadable'"), "quarantine", batch_id)
+        changes = events.where("entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')")
+        if counts["changes"]:
+            append(changes, "transaction_changes", batch_id)
+            _merge(current, newest_changes(changes))
+        truncated = max(truncated, counts["truncated"] or -1)
+        # The truncate itself is the lowest change where it comes with rows written after it.
+        if (counts["lowest_lsn"] or 0) <= truncated:
+            current.update(f"not deleted and lsn < {truncated}", {"deleted": "true", "op": "'t'"})
         append_line(pipeline.progress, "mirror_transactions", {"batch_id": batch_id, **parts_of(counts, None)})
 
     return mirror
@@ -109,8 +121,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
 def _counts(events: DataFrame) -> dict[str, int]:
     is_change = (F.col("entry") != "unreadable") & F.col("op").isin("c", "u", "d", "r", "t")
     row = events.agg(
-        F.count(F.lit(1)).alias("read"),
-        *(F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES),
+        *entry_counts(),
         F.count_if(is_change).alias("changes"),
         F.min(F.when(is_change, F.col("lsn"))).alias("lowest_lsn"),
         F.max(F.when(F.col("op") == "t", F.col("lsn"))).alias("truncated"),

@@ -48,22 +48,12 @@ def read_lines(folder: str, query: str) -> Iterator[dict[str, Any]]:
 
 def parts_of(entries: Mapping[str, int], folded: Mapping[str, int] | None) -> dict[str, int]:
     """The conservation law's parts from the counts per entry and, for a rule with state, of its fold."""
-    ignored = entries["ignored"]
-    judged, history = entries["judge"], entries["history"]
-    repeated = {}
-    if folded is not None:
-        judged, history = folded["judged"], folded["history"]
-        repeated = {name: folded[name] for name in ("redelivered", "superseded")}
-        ignored += sum(repeated.values())
-    return {
-        "read": entries["read"],
-        "judged": judged,
-        "history": history,
-        "unjudged": entries["unjudged"],
-        "unreadable": entries["unreadable"],
-        "ignored": ignored,
-        **repeated,
-    }
+    if folded is None:
+        return {"read": entries["read"], "judged": entries["judge"], **{name: entries[name] for name in PARTS[1:]}}
+    both = {name: entries[name] + folded[name] for name in ("unjudged", "unreadable", "ignored")}
+    repeated = {name: folded[name] for name in ("redelivered", "superseded")}
+    both["ignored"] += sum(repeated.values())
+    return {"read": entries["read"], "judged": folded["judged"], "history": folded["history"], **both, **repeated}
 
 
 class BatchListener(StreamingQueryListener):

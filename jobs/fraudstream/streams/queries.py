@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+from fraudstream.cdc.columns import connector_events
 from fraudstream.cdc.topic import check_topic
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
@@ -18,7 +19,7 @@ from fraudstream.streams import progress
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.kafka import read_stream, sink_options, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, is_new
-from fraudstream.streams.mirror import TABLES, mirror_batch, mirrored_events
+from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import rule_messages
 
@@ -86,7 +87,7 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
         _refuse_filled_tables(spark, pipeline)
     generation = claim_checkpoint(checkpoint, {"topic": pipeline.kafka.transactions_topic})
     records = read_stream(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
-    events = mirrored_events(records, pipeline.max_message_bytes)
+    events = connector_events(records, pipeline.max_message_bytes)
     function = mirror_batch(spark, pipeline, generation)
     return _start_batches(
         spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up

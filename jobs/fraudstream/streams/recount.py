@@ -11,9 +11,10 @@ from pyspark.sql import functions as F
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import fold
+from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
 from fraudstream.streams.progress import batch_offsets, parts_of
-from fraudstream.streams.rule_query import COUNTS, ENTRIES, batch_columns, bucketed_rows, rule_events
+from fraudstream.streams.rule_query import COUNTS, bucketed_rows, entry_counts, fold_counts, rule_events
 
 
 def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
@@ -24,26 +25,24 @@ def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> 
     end = batch_offsets(checkpoint, batch)
     start = batch_offsets(checkpoint, batch - 1) or dict.fromkeys(end, -2)  # -2: the beginning of the topic
     events = rule_events(read_range(spark, pipeline.kafka, topic, start, end), rule, pipeline)
-    counted = [F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES]
-    entries = events.agg(F.count(F.lit(1)).alias("read"), *counted).collect()[0].asDict()
+    entries = events.agg(*entry_counts()).collect()[0].asDict()
     folded = None if rule.stateless else _fold_counts(spark, events, rule, pipeline, batch)
     return parts_of(entries, folded)
 
 
 def _fold_counts(spark: SparkSession, events: DataFrame, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
-    topic = pipeline.kafka.transactions_topic
+    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+        if not len(rows):
+            return pd.DataFrame(columns=list(COUNTS))
         state = bytes(states["histories"].iloc[0]) if len(states) else None
-        result = fold(rule, state, batch_columns(rows), topic)
-        return pd.DataFrame([[getattr(result, name) for name in COUNTS]], columns=list(COUNTS))
+        arriving, others = read_frame(rows, max_bytes)
+        return pd.DataFrame([fold_counts(fold(rule, state, arriving, topic), others)], columns=list(COUNTS))
 
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
     states = _states_before(spark, pipeline.checkpoint(rule.name), batch).groupBy("bucket")
-    counts = rows.cogroup(states).applyInPandas(
-        lambda rows, states: counts_of_bucket(rows, states) if len(rows) else _none(),
-        ", ".join(f"{name} long" for name in COUNTS),
-    )
+    counts = rows.cogroup(states).applyInPandas(counts_of_bucket, ", ".join(f"{name} long" for name in COUNTS))
     total: dict[str, Any] = counts.agg(*(F.sum(name).alias(name) for name in COUNTS)).collect()[0].asDict()
     return {name: int(value or 0) for name, value in total.items()}
 
@@ -53,7 +52,3 @@ def _states_before(spark: SparkSession, checkpoint: str, batch: int) -> DataFram
         return spark.createDataFrame([], "bucket int, histories binary")
     store = spark.read.format("statestore").option("batchId", batch - 1).load(checkpoint)
     return store.select("key.bucket", F.col("value.groupState.histories").alias("histories"))
-
-
-def _none() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(COUNTS))

@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
 from fraudstream import alerts
-from fraudstream.cdc.columns import change_events
+from fraudstream.cdc.columns import OTHER, change_events, connector_events, key_of_any_form
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import Fold, fold
-from fraudstream.rulebook.payload import NULL
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams.buckets import bucket_of
+from fraudstream.streams.frames import frame_columns, read_frame
 
 ENTRIES = ("judge", "history", "unjudged", "unreadable", "ignored")
-COUNTS = ("judged", "history", "redelivered", "superseded")
+# What became of a bucket's rows: of those that enter a history, and of messages that only the fold's Python could read.
+COUNTS = ("judged", "history", "redelivered", "superseded", "unjudged", "unreadable", "ignored")
 # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
 _FOLDED = "key string, value string, " + ", ".join(f"{count} long" for count in COUNTS)
 _STATE = "histories binary"
-# Arrow gives nullable integers to pandas as floats; payload.NULL stands for null instead.
-_NULLABLE = ("merchant_id", "lsn", "tx_id", "committed_ms", "captured_ms")
-_INPUT = ("partition", "offset", "entry", "id", "user_id", "cents", "created_at", "card_type", *_NULLABLE)
 
 
 def rule_messages(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """Alerts of `rule` over Kafka `records`, as messages (key, value). Counted on the way: `observe` metrics "input"
     (one count per entry) and, for a rule with state, "fold" (COUNTS and alerts)."""
     events = rule_events(records, rule, pipeline)
-    counted = events.observe("input", F.count(F.lit(1)).alias("read"), *(_count_of(entry) for entry in ENTRIES))
+    counted = events.observe("input", *entry_counts())
     return _stateless_messages(counted, rule) if rule.stateless else _stateful_messages(counted, rule, pipeline)
 
 
 def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The change events as the rule takes them: with `snapshot: judge`, a rule without state judges rows of a snapshot
     too (for one with state the fold does: it must know them from inserts, which supersede them)."""
+    if not rule.stateless:
+        return connector_events(records, pipeline.max_message_bytes)
     events = change_events(records, pipeline.max_message_bytes)
-    if rule.snapshot == "join" or not rule.stateless:
+    if rule.snapshot == "join":
         return events
     return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
 
 
-def _count_of(entry: str) -> Column:
-    return F.count_if(F.col("entry") == entry).alias(entry)
+def entry_counts() -> list[Column]:
+    """Aggregates over change events: `read`, and one per entry; messages that the fold reads are in none."""
+    counted = (F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES)
+    return [F.count(F.lit(1)).alias("read"), *counted]
 
 
 def _stateless_messages(events: DataFrame, rule: Rule) -> DataFrame:
@@ -59,54 +60,48 @@ def _stateless_messages(events: DataFrame, rule: Rule) -> DataFrame:
 
 
 def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
-    folded = folded_batch(events, rule, pipeline)
+    function = bucket_function(rule, pipeline)
+    rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
+    folded = rows.applyInPandasWithState(function, _FOLDED, _STATE, "update", GroupStateTimeout.NoTimeout)
     totals = [F.sum(count).alias(count) for count in COUNTS]
     return (
         folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select("key", "value")
     )
 
 
-def folded_batch(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
-    """Messages and counts (_FOLDED) of the rule over the events' buckets, each with its kept rows as state."""
-    function = bucket_function(rule, pipeline.kafka.transactions_topic)
-    rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
-    return rows.applyInPandasWithState(function, _FOLDED, _STATE, "update", GroupStateTimeout.NoTimeout)
-
-
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
-    """What `batch_columns` takes of the events that may enter a history, with their bucket."""
-    nullable = [F.coalesce(name, F.lit(NULL)).alias(name) for name in _NULLABLE]
-    return events.where(F.col("entry").isin("judge", "history")).select(
-        bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket"),
-        *(name for name in _INPUT if name not in _NULLABLE),
-        *nullable,
+    """The columns for `read_frame` of the events that may enter a history, with their bucket."""
+    of_other = key_of_any_form(F.col("value"), rule.key, pipeline.max_message_bytes)
+    key = F.when(F.col("entry") == OTHER, of_other).otherwise(F.col(rule.key))
+    return events.where(F.col("entry").isin("judge", "history", OTHER)).select(
+        bucket_of(key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket"), *frame_columns()
     )
 
 
 def bucket_function(
-    rule: Rule, topic: str
+    rule: Rule, pipeline: Pipeline
 ) -> Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]:
     """The state function of one bucket: folds a micro-batch's rows into the bucket's histories."""
+    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
         frames = list(parts)
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-        result = fold(rule, state.get[0] if state.exists else None, batch_columns(frame), topic)
+        batch, others = read_frame(frame, max_bytes)
+        result = fold(rule, state.get[0] if state.exists else None, batch, topic)
         state.update((result.state,))
-        yield _output(result)
+        yield _output(result, fold_counts(result, others))
 
     return fold_bucket
 
 
-def batch_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The columns that `fold` takes, from rows of change events."""
-    columns = {name: frame[name].to_numpy() for name in _INPUT if name != "entry"}
-    columns["judge"] = (frame["entry"] == "judge").to_numpy()
-    return columns
+def fold_counts(result: Fold, others: Mapping[str, int]) -> list[int]:
+    """COUNTS of one bucket."""
+    return [others[name] if name in others else getattr(result, name) for name in COUNTS]
 
 
-def _output(result: Fold) -> pd.DataFrame:
+def _output(result: Fold, counts: list[int]) -> pd.DataFrame:
     messages = [alerts.message(payload) for payload in result.alerts]
-    counts = [getattr(result, name) for name in COUNTS]
-    rows = [(None, None, *counts), *((key, value, 0, 0, 0, 0) for key, value in messages)]
+    nothing = [0] * len(COUNTS)
+    rows = [(None, None, *counts), *((key, value, *nothing) for key, value in messages)]
     return pd.DataFrame(rows, columns=["key", "value", *COUNTS])
