@@ -62,7 +62,6 @@ def test_a_line_cut_short_is_passed_over(tmp_path: Path):
 
 def test_spark_offsets_are_read_per_partition():
     assert progress.offsets_by_partition('{"t":{"0":12,"1":7}}') == {"0": 12, "1": 7}
-    assert progress.offsets_by_partition(None) == {}
 
 
 def test_a_committed_batch_without_a_line_is_counted_again_and_only_that(tmp_path: Path):

@@ -42,8 +42,10 @@ def change_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> DataF
 
 
 def connector_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> DataFrame:
-    """As `change_events`, for messages of the connector's own form. Of any other message the `entry` is OTHER, the
-    fields mean nothing, and RAW_COLUMNS are its own: what it is remains to be seen."""
+    """As `change_events`, for messages of the connector's own form.
+
+    What any other message is remains to be seen: its `entry` is OTHER, RAW_COLUMNS are its own, and of the fields only
+    `user_id` and `merchant_id` mean something: if the message brings a new row, they are the row's."""
     parsed = records.select(
         *RECORD_COLUMNS, F.inline(F.array(parsed_message(F.col("value"), shape.CONNECTOR_MESSAGE, max_bytes)))
     )
@@ -56,15 +58,6 @@ def connector_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> Da
     )
 
 
-def key_of_any_form(value: Column, key: str, max_bytes: int) -> Column:
-    """The number in column `key` of the row that is new with the message, whatever its form."""
-    image = {key: "long"}
-    envelope = {"op": "string", "after": image, **image}
-    message = parsed_message(value, {"payload": envelope, **envelope}, max_bytes)["m"]
-    found = F.coalesce(message["payload"], F.struct(*(message[name].alias(name) for name in envelope)))
-    return F.when(found["op"].isNull(), found[key]).otherwise(found["after"][key])
-
-
 def _is_known() -> Column:
     """Whether the message is one that the connector writes for a row, each field of which is told by its look alone
     (or a tombstone, which follows a delete with the connector's defaults)."""
@@ -73,7 +66,8 @@ def _is_known() -> Column:
     is_row = (
         F.col("end").isNotNull()
         & F.col("bad").isNull()
-        & F.coalesce(*(F.col(f"m.{name}") for name in shape.OTHER_FIELDS)).isNull()
+        & F.col("m.payload").isNull()
+        & F.coalesce(*(F.col(f"m.{name}") for name in ("schema", *shape.FLAT_FIELDS))).isNull()
         & F.col("m.op").isin("c", "u", "d", "r")
         & F.col("row.id").isNotNull()
         & F.col("row.user_id").isNotNull()
@@ -85,6 +79,17 @@ def _is_known() -> Column:
         & _snapshot().isin(*shape.SNAPSHOTS)
     )
     return F.col("value").isNull() | F.coalesce(is_row, F.lit(False))
+
+
+def _key(name: str) -> Column:
+    """The row's user_id or merchant_id, of a message of any form that brings a new row."""
+
+    def of(message: str, flat: Column) -> Column:
+        return F.when(F.col(f"{message}.op").isNull(), flat).otherwise(F.col(f"{message}.after.{name}"))
+
+    wrapped, alone = of("m.payload", F.col(f"m.payload.{name}")), of("m", F.col(f"m.{name}").try_cast("long"))
+    of_other = F.when(F.col("m.payload").isNotNull(), wrapped).otherwise(alone)
+    return F.when(F.col("known"), F.col(f"row.{name}")).otherwise(of_other)
 
 
 def _snapshot() -> Column:
@@ -109,10 +114,10 @@ def _fields() -> dict[str, Column]:
         "reason": F.lit(None).cast("string"),
         "op": F.when(is_tombstone, "tombstone").otherwise(op),
         "id": F.col("row.id"),
-        "user_id": F.col("row.user_id"),
+        "user_id": _key("user_id"),
         "cents": F.when(known, F.rint(F.col("row.amount").cast("double") * 100).cast("long")),
         "card_type": F.col("row.card_type"),
-        "merchant_id": F.col("row.merchant_id"),
+        "merchant_id": _key("merchant_id"),
         "created_at": created_at,
         "lsn": F.col("m.source.lsn"),
         "tx_id": F.col("m.source.txId"),

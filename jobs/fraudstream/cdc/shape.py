@@ -31,9 +31,11 @@ _SCHEMA = {"name": "string", "fields": [{**_COLUMN, "fields": [_COLUMN]}]}
 MESSAGE: Mapping[str, Any] = {"schema": _SCHEMA, "payload": _ENVELOPE, **_ENVELOPE}
 ROW_FIELDS = tuple(_ROW)
 
-# The connector's own form: MESSAGE with texts for what `amount` and `card_type` may be, and for the fields that a
-# message of another form has.
-OTHER_FIELDS = ("schema", "payload", *_FLAT)
+# The connector's own form: MESSAGE with texts for what `amount` and `card_type` may be and for the fields of a
+# flattened message, and of a wrapped one no more than tells whose row it is.
+ROW_KEYS = ("user_id", "merchant_id")
+FLAT_FIELDS = tuple(_FLAT)
+_KEYS = dict.fromkeys(ROW_KEYS, "long")
 _TEXT_ROW = {**_ROW, "amount": "string", "card_type": "string"}
 CONNECTOR_MESSAGE: Mapping[str, Any] = {
     "before": _TEXT_ROW,
@@ -41,7 +43,9 @@ CONNECTOR_MESSAGE: Mapping[str, Any] = {
     "source": _SOURCE,
     "op": "string",
     "ts_ms": "long",
-    **dict.fromkeys(OTHER_FIELDS, "string"),
+    "schema": "string",
+    "payload": {"op": "string", "after": _KEYS, **_KEYS},
+    **dict.fromkeys(FLAT_FIELDS, "string"),
 }
 
 MAX_BYTES = 262_144

@@ -28,8 +28,8 @@ def alert_rows(records: DataFrame) -> DataFrame:
 
 def first_copies(alerts: DataFrame) -> DataFrame:
     """One row per alert_id: the first in the topic (copies have the same key, so they lie in one partition)."""
-    first = F.min_by(F.struct(*alerts.columns), F.col("alert_offset")).alias("first")
-    return alerts.where("alert_id is not null").groupBy("alert_id").agg(first).select("first.*")
+    first = F.expr(f"min_by(struct({', '.join(names(ALERTS))}), alert_offset) as first")
+    return alerts.where("alert_id is not null").groupBy("alert_id").agg(first).selectExpr("first.*")
 
 
 def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFrame, int], None]:
@@ -41,9 +41,7 @@ def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFram
     def archive(batch: DataFrame, batch_id: int) -> None:
         rows = batch.persist()
         try:
-            counts = rows.agg(
-                F.count(F.lit(1)).alias("read"), F.count_if(F.col("alert_id").isNull()).alias("unreadable")
-            ).collect()[0]
+            counts = rows.selectExpr("count(1) as read", "count_if(alert_id is null) as unreadable").collect()[0]
             _insert_new(table, first_copies(rows))
         finally:
             rows.unpersist()

@@ -8,8 +8,8 @@ from pyspark.sql import functions as F
 _M = 0xFFFFFFFF
 
 
-def bucket_of(key: Column, buckets: int, partitions: int) -> Column:
-    """The bucket id of the row's `key`: an int that Spark's hash partitioning spreads evenly."""
+def bucket_of(key: str, buckets: int, partitions: int) -> Column:
+    """The bucket id of the row's `key` column: an int that Spark's hash partitioning spreads evenly."""
     ids = F.array(*(F.lit(number) for number in bucket_ids(buckets, partitions)))
     return F.element_at(ids, F.pmod(F.hash(key), F.lit(buckets)) + 1)
 

@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from fraudstream.cdc.columns import OTHER, RECORD_COLUMNS, change_events
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line, parts_of
-from fraudstream.streams.rule_query import entry_counts
+from fraudstream.streams.rule_query import ENTRIES
 from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
 
 TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
 # Years 1 to 9999: what readers of the tables can show. The exact number stays in created_us.
-_SHOWABLE = (-62135596800000000, 253402300799999999)
+_SHOWABLE = "created_at between -62135596800000000 and 253402300799999999"
 
 # A change wins over the row it meets: by offset within a partition, but a snapshot row wins over a streamed change
 # only with a higher LSN. A change of user_id moves a row to another partition; changes of one row wait for each
@@ -31,43 +31,50 @@ case when change.partition = current.partition
 end"""
 
 
+# Expressions are texts here, not Columns: Python makes each Column by several calls into the JVM, every batch again.
+_EXPRESSIONS = {
+    "amount": "cast(cast(cents as decimal(18,0)) / 100 as decimal(18,2))",
+    "created_at": f"case when {_SHOWABLE} then timestamp_micros(created_at) end",
+    "created_us": "created_at",
+    "committed_at": "timestamp_millis(committed_ms)",
+    "captured_at": "timestamp_millis(captured_ms)",
+    "deleted": "op = 'd'",
+}
+_IS_CHANGE = "entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')"
+_COUNTS = (
+    "count(1) as read",
+    *(f"count_if(entry = '{entry}') as {entry}" for entry in ENTRIES),
+    f"count_if({_IS_CHANGE}) as changes",
+    f"min(case when {_IS_CHANGE} then lsn end) as lowest_lsn",
+    "max(case when op = 't' then lsn end) as truncated",
+)
+
+
 def _all_read(events: DataFrame, max_bytes: int) -> DataFrame:
     """Change events with those among them read that are not in the connector's own form."""
-    others = events.where(F.col("entry") == OTHER).select(*RECORD_COLUMNS)
-    return events.where(F.col("entry") != OTHER).unionByName(change_events(others, max_bytes))
+    others = events.where(f"entry = '{OTHER}'").select(*RECORD_COLUMNS)
+    return events.where(f"entry <> '{OTHER}'").unionByName(change_events(others, max_bytes))
 
 
 def _rows(events: DataFrame, table: str) -> DataFrame:
     """Change events in the columns of a table."""
-    showable = F.col("created_at").between(*_SHOWABLE)
-    columns = {
-        "amount": (F.col("cents").cast("decimal(18,0)") / 100).cast("decimal(18,2)"),
-        "created_at": F.when(showable, F.timestamp_micros("created_at")),
-        "created_us": F.col("created_at"),
-        "committed_at": F.timestamp_millis("committed_ms"),
-        "captured_at": F.timestamp_millis("captured_ms"),
-        "deleted": F.col("op") == "d",
-    }
-    return events.select(*(columns.get(name, F.col(name)).alias(name) for name in names(TABLES[table])))
+    return events.selectExpr(*(f"{_EXPRESSIONS.get(name, name)} as {name}" for name in names(TABLES[table])))
 
 
 def newest_changes(changes: DataFrame) -> DataFrame:
     """The winning change event of each row id, in the columns of TRANSACTIONS; truncates are left out."""
-    rows = _rows(changes.where(F.col("op").isin("c", "u", "d", "r")), "transactions")
-    row = F.struct(*names(TRANSACTIONS))
-    is_snapshot = F.col("op") == "r"
-    streamed = F.max_by(F.when(~is_snapshot, row), F.when(~is_snapshot, F.col("offset")))
-    snapshot = F.max_by(F.when(is_snapshot, row), F.when(is_snapshot, F.col("offset")))
-    by_partition = rows.groupBy("id", "partition").agg(streamed.alias("s"), snapshot.alias("r"))
-    snapshot_wins = F.col("s").isNull() | ((F.col("r.offset") > F.col("s.offset")) & (F.col("r.lsn") > F.col("s.lsn")))
-    winner = F.when(snapshot_wins, F.col("r")).otherwise(F.col("s")).alias("change")
-    order = F.struct("change.lsn", F.col("change.op") != "d")
-    return (
-        by_partition.select("id", winner)
-        .groupBy("id")
-        .agg(F.max_by("change", order).alias("change"))
-        .select("change.*")
-    )
+    rows = _rows(changes.where("op in ('c', 'u', 'd', 'r')"), "transactions")
+    row = f"struct({', '.join(names(TRANSACTIONS))})"
+
+    def last(condition: str) -> str:
+        return f"max_by(case when {condition} then {row} end, case when {condition} then offset end)"
+
+    streamed, snapshot = last("op <> 'r'"), last("op = 'r'")
+    by_partition = rows.groupBy("id", "partition").agg(F.expr(f"struct({streamed} as s, {snapshot} as r) as at"))
+    snapshot_wins = "at.s is null or (at.r.offset > at.s.offset and at.r.lsn > at.s.lsn)"
+    winners = by_partition.selectExpr("id", f"case when {snapshot_wins} then at.r else at.s end as change")
+    newest = F.expr("max_by(change, struct(change.lsn, change.op <> 'd')) as change")
+    return winners.groupBy("id").agg(newest).selectExpr("change.*")
 
 
 def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Callable[[DataFrame, int], None]:
@@ -93,7 +100,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         events = batch.persist()
         read = events
         try:
-            if not events.where(F.col("entry") == OTHER).isEmpty():
+            if not events.where(f"entry = '{OTHER}'").isEmpty():
                 read = _all_read(events, pipeline.max_message_bytes).persist()
             write(read, batch_id)
         finally:
@@ -102,10 +109,10 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
 
     def write(events: DataFrame, batch_id: int) -> None:
         nonlocal truncated
-        counts = _counts(events)
+        counts = events.selectExpr(*_COUNTS).collect()[0].asDict()
         if counts["unreadable"]:
             append(events.where("entry = 'unreadable'"), "quarantine", batch_id)
-        changes = events.where("entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')")
+        changes = events.where(_IS_CHANGE)
         if counts["changes"]:
             append(changes, "transaction_changes", batch_id)
             _merge(current, newest_changes(changes))
@@ -116,17 +123,6 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         append_line(pipeline.progress, "mirror_transactions", {"batch_id": batch_id, **parts_of(counts, None)})
 
     return mirror
-
-
-def _counts(events: DataFrame) -> dict[str, int]:
-    is_change = (F.col("entry") != "unreadable") & F.col("op").isin("c", "u", "d", "r", "t")
-    row = events.agg(
-        *entry_counts(),
-        F.count_if(is_change).alias("changes"),
-        F.min(F.when(is_change, F.col("lsn"))).alias("lowest_lsn"),
-        F.max(F.when(F.col("op") == "t", F.col("lsn"))).alias("truncated"),
-    ).collect()[0]
-    return row.asDict()
 
 
 def _merge(current: DeltaTable, changes: DataFrame) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
 from fraudstream import alerts
-from fraudstream.cdc.columns import OTHER, change_events, connector_events, key_of_any_form
+from fraudstream.cdc.columns import OTHER, change_events, connector_events
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import Fold, fold
@@ -71,11 +71,8 @@ def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Dat
 
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The columns for `read_frame` of the events that may enter a history, with their bucket."""
-    of_other = key_of_any_form(F.col("value"), rule.key, pipeline.max_message_bytes)
-    key = F.when(F.col("entry") == OTHER, of_other).otherwise(F.col(rule.key))
-    return events.where(F.col("entry").isin("judge", "history", OTHER)).select(
-        bucket_of(key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket"), *frame_columns()
-    )
+    bucket = bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions)
+    return events.where(F.col("entry").isin("judge", "history", OTHER)).select(bucket.alias("bucket"), *frame_columns())
 
 
 def bucket_function(
@@ -85,7 +82,7 @@ def bucket_function(
     max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
-        frames = list(parts)
+        frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         batch, others = read_frame(frame, max_bytes)
         result = fold(rule, state.get[0] if state.exists else None, batch, topic)
