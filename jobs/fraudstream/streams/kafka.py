@@ -16,13 +16,13 @@ from fraudstream.config import Kafka
 from fraudstream.errors import FraudstreamError
 
 _POLL_SECONDS = 0.5
-# Options that size micro-batches: refused by a real-time query, meaningless to a batch read.
-_BATCH_SIZE = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay")
+# Options for micro-batches: their size is refused by a real-time query, and what keeps them short makes it poll idly.
+_OF_BATCHES = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay", "kafka.fetch.max.wait.ms")
 
 
 def read_stream(spark: SparkSession, kafka: Kafka, topic: str, *, real_time: bool = False) -> DataFrame:
     """The topic's records from its beginning (or from the query's checkpoint), committed ones only."""
-    source = _unsized(kafka.source) if real_time else kafka.source
+    source = _unbatched(kafka.source) if real_time else kafka.source
     reader = spark.readStream.format("kafka").options(**kafka.options).options(**source)
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
@@ -39,7 +39,7 @@ def read_range(
     spark: SparkSession, kafka: Kafka, topic: str, start: Mapping[str, int], end: Mapping[str, int]
 ) -> DataFrame:
     """The records of `topic` with start <= offset < end, per partition number (as text)."""
-    reader = spark.read.format("kafka").options(**kafka.options).options(**_unsized(kafka.source))
+    reader = spark.read.format("kafka").options(**kafka.options).options(**_unbatched(kafka.source))
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", topic)
@@ -79,8 +79,8 @@ def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
         admin.close()
 
 
-def _unsized(source: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in source.items() if key not in _BATCH_SIZE}
+def _unbatched(source: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in source.items() if key not in _OF_BATCHES}
 
 
 def sink_options(kafka: Kafka, topic: str) -> dict[str, str]:
