@@ -60,6 +60,8 @@ def _read(message: bytes, moved: bool, max_bytes: int) -> tuple[str, envelope.Ch
 def _values(name: str, entered: list[tuple[int, int, bool, envelope.ChangeEvent]]) -> np.ndarray:
     if name in ("partition", "offset", "judge"):
         place = ("partition", "offset", "judge").index(name)
-        return np.array([each[place] for each in entered])
+        return np.array([each[place] for each in entered], bool if name == "judge" else np.int64)
     found = [getattr(event if name in _OF_EVENT else event.row, name) for *_, event in entered]
-    return np.array(found, object) if name == "card_type" else np.array([NULL if v is None else v for v in found])
+    if name == "card_type":
+        return np.array(found, object)
+    return np.array([NULL if value is None else value for value in found], np.int64)
