@@ -71,7 +71,7 @@ DEFAULT_SCALE = 2
 HEARTBEAT_TEXT = r'[ \t\r\n]*\{[ \t\r\n]*"ts_ms"[ \t\r\n]*:[ \t\r\n]*[0-9]{1,18}[ \t\r\n]*\}[ \t\r\n]*'
 DECIMAL_TEXT = r"-?[0-9]{1,13}(?:\.[0-9]{1,2}0*)?"
 AMBIGUOUS_TEXT = r"(?:[0-9]{4}){1,3}"  # both a decimal and base64
-NO_NUMBER_TEXT = r"NaN|NAN|-?Infinity"  # NAN: what decimal.handling.mode=string writes
+NO_NUMBER_TEXT = r"NaN|NAN|-?Infinity|(?:POSITIVE|NEGATIVE)_INFINITY"  # in capitals: decimal.handling.mode=string
 BASE64_TEXT = r"(?:[A-Za-z0-9+/]{4}){0,3}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
 SCALE_TEXT = r"[0-9]|1[0-7]"
 WHOLE_TEXT = r"-?[0-9]{1,19}"
