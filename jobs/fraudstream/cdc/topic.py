@@ -50,18 +50,16 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
 
 def check_samples(topic: str, partitions: int, samples: Iterable[Sample], key: str | None) -> None:
     """Raise GuardError if `samples` show that the topic of so many `partitions` cannot serve rules keyed by `key`."""
-    seen = list(samples)
-    for sample in seen:
-        _check_complete(topic, sample)
-    # Messages without a key (truncates, heartbeats) say nothing about the others.
-    keys = {key_columns(sample.key) for sample in seen if sample.key is not None}
+    # Truncates have no key, heartbeats that are routed to the topic one of their own: neither tells of the rows'.
+    rows = [sample for sample in samples if _operation(topic, sample) not in ("t", "heartbeat")]
+    keys = {key_columns(sample.key) for sample in rows if sample.key is not None}
     if len(keys) > 1:
         raise GuardError(
             f"{topic}: its messages are keyed in {len(keys)} ways ({'; '.join(sorted(map(_named, keys)))}), so two "
             "connectors, or one before and after a change of its key, write it. Delete one connector, or let one write "
             "a topic of its own (topic.prefix)."
         )
-    if key is None or partitions == 1 or not seen or keys == {(key,)}:
+    if key is None or partitions == 1 or not rows or keys == {(key,)}:
         return
     found = _named(keys.pop()) if keys else "nothing"
     raise GuardError(
@@ -86,9 +84,10 @@ def _named(columns: tuple[str, ...]) -> str:
     return ", ".join(columns) or "no column by name (key.converter must be the JsonConverter)"
 
 
-def _check_complete(topic: str, sample: Sample) -> None:
+def _operation(topic: str, sample: Sample) -> str | None:
+    """What the message does, None if that cannot be read. Raises GuardError for a row without what rules need."""
     try:
-        read_change_event(sample.value, sample.headers)
+        return read_change_event(sample.value, sample.headers).op
     except UnreadableMessage as unreadable:
         if unreadable.reason == shape.NOT_COMPLETE:
             raise GuardError(
@@ -96,6 +95,7 @@ def _check_complete(topic: str, sample: Sample) -> None:
                 f"transform's add.fields={shape.ADD_FIELDS} and delete.tombstone.handling.mode=rewrite, or leave the "
                 "transform out."
             ) from None
+        return None
 
 
 def _ends(offsets: Mapping[int, tuple[int, int]]) -> list[tuple[dict[str, int], dict[str, int]]]:
