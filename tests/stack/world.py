@@ -167,15 +167,23 @@ def table_rows(path: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def world(
-    settings: StackSettings, session: SparkSession, folder: Path, name: str, source: Path = OURS, **changes: str
+    settings: StackSettings,
+    session: SparkSession,
+    folder: Path,
+    name: str,
+    source: Path = OURS,
+    *,
+    renamed: bool = True,
+    **changes: str,
 ) -> Iterator[World]:
-    """A fresh world: an empty table, and after the test nothing of it left in the stack. `changes` are settings of the
-    connector (dots as double underscores)."""
-    prefix = f"world_{name}"
+    """A fresh world: an empty table, and after the test nothing of it left in the stack. The connector gets the world's
+    name unless it is not to be `renamed`; `changes` are settings of it (dots as double underscores)."""
     connector = json.loads(source.read_text(encoding="utf-8"))
-    connector["name"] = prefix
-    connector["config"] |= {"topic.prefix": prefix, "slot.name": f"{prefix}_slot"}
+    if renamed:
+        connector["name"] = f"world_{name}"
+        connector["config"] |= {"topic.prefix": f"world_{name}", "slot.name": f"world_{name}_slot"}
     connector["config"] |= {key.replace("__", "."): value for key, value in changes.items()}
+    prefix = connector["config"]["topic.prefix"]
     _execute(settings, "truncate transactions restart identity")
     admin = AdminClient({"bootstrap.servers": settings.bootstrap})
     admin.create_topics([NewTopic(f"{prefix}.alerts", 2, 1)])[f"{prefix}.alerts"].result(30)
@@ -192,8 +200,10 @@ def world(
     try:
         yield World(name, settings, session, pipeline, load_rules(rules), connector)
     finally:
-        delete_connector(settings, prefix)
+        delete_connector(settings, connector["name"])
         _drop_slot(settings, connector["config"]["slot.name"])
+        if not renamed:
+            admin.delete_topics([pipeline.kafka.transactions_topic])[pipeline.kafka.transactions_topic].result(30)
 
 
 def _execute(settings: StackSettings, statement: str, *values: Any) -> list[tuple[Any, ...]]:
