@@ -27,12 +27,17 @@ _FOLDED = "key string, value string, " + ", ".join(f"{count} long" for count in 
 _STATE = "histories binary"
 
 
-def rule_messages(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
+def rule_messages(
+    records: DataFrame, rule: Rule, pipeline: Pipeline, seeds: Mapping[int, bytes] | None = None
+) -> DataFrame:
     """Alerts of `rule` over Kafka `records`, as messages (key, value). Counted on the way: `observe` metrics "input"
-    (one count per entry) and, for a rule with state, "fold" (COUNTS and alerts)."""
+    (one count per entry) and, for a rule with state, "fold" (COUNTS and alerts). A bucket without state starts from its
+    seed (seed.seed_states of what lies in front of the records)."""
     events = rule_events(records, rule, pipeline)
     counted = events.observe("input", *entry_counts())
-    return _stateless_messages(counted, rule) if rule.stateless else _stateful_messages(counted, rule, pipeline)
+    if rule.stateless:
+        return _stateless_messages(counted, rule)
+    return _stateful_messages(counted, rule, pipeline, seeds or {})
 
 
 def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
@@ -59,8 +64,8 @@ def _stateless_messages(events: DataFrame, rule: Rule) -> DataFrame:
     )
 
 
-def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
-    function = bucket_function(rule, pipeline)
+def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline, seeds: Mapping[int, bytes]) -> DataFrame:
+    function = bucket_function(rule, pipeline, seeds)
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
     folded = rows.applyInPandasWithState(function, _FOLDED, _STATE, "update", GroupStateTimeout.NoTimeout)
     totals = [F.sum(count).alias(count) for count in COUNTS]
@@ -76,7 +81,7 @@ def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFram
 
 
 def bucket_function(
-    rule: Rule, pipeline: Pipeline
+    rule: Rule, pipeline: Pipeline, seeds: Mapping[int, bytes]
 ) -> Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]:
     """The state function of one bucket: folds a micro-batch's rows into the bucket's histories."""
     max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
@@ -85,7 +90,7 @@ def bucket_function(
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         batch, others = read_frame(frame, max_bytes)
-        result = fold(rule, state.get[0] if state.exists else None, batch, topic)
+        result = fold(rule, state.get[0] if state.exists else seeds.get(key[0]), batch, topic)
         state.update((result.state,))
         yield _output(result, fold_counts(result, others))
 
