@@ -6,13 +6,13 @@ into a lambda, which Spark interprets, and only for messages that `columns` cann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from fraudstream.cdc import shape
+from fraudstream.cdc.parse import is_one_value, parsed_message
 
 # A field of the record, by its path.
 At = Callable[[str], Column]
@@ -20,14 +20,6 @@ FIELDS = (
     "entry", "reason", "op", "id", "user_id", "cents", "card_type", "merchant_id", "created_at", "lsn", "tx_id",
     "committed_ms", "captured_ms", "snapshot", "moved", "before_id", "before_user_id",
 )  # fmt: skip
-_OPTIONS = {
-    "mode": "PERMISSIVE",
-    "columnNameOfCorruptRecord": "bad",
-    "maxNestingDepth": str(shape.MAX_DEPTH + 1),
-    "maxNumLen": str(shape.MAX_DIGITS),
-    "allowSingleQuotes": "false",
-    "allowNonNumericNumbers": "false",
-}
 _META = {
     "lsn": ("source.lsn", "__source_lsn"),
     "tx_id": ("source.txId", "__source_txId"),
@@ -35,15 +27,6 @@ _META = {
     "snapshot": ("source.snapshot", "__source_snapshot"),
 }
 _PASSED = ("fault", "op", "row", "complete", "captured_ms", *_META, "moved", "before_id", "before_user_id", "like_row")
-
-
-def parsed_message(value: Column, message: Mapping[str, Any], max_bytes: int) -> Column:
-    """A struct of the parsed JSON `m` in the types of `message`; `end`, found only if it is one whole JSON value, with
-    nothing behind it, which from_json alone does not look for; and `bad`, null unless a field has another type."""
-    text = value.cast("string")
-    readable = F.when((F.octet_length(value) <= max_bytes) & F.is_valid_utf8(text), text)
-    whole = F.concat(F.lit('{"m":'), readable, F.lit(',"end":1}'))
-    return F.from_json(whole, f"m {shape.ddl(message)}, `end` long, bad string", _OPTIONS)
 
 
 def event_of_any_form(value: Column, headers: Column, max_bytes: int) -> Column:
@@ -116,6 +99,7 @@ def _fields(at: At, max_bytes: int) -> list[Column]:
         _fault(at, max_bytes).alias("fault"),
         F.when(at("value").isNull(), "tombstone")
         .when(op.isNull() & _is_heartbeat(at), "heartbeat")
+        .when(~op.isin(*shape.OPERATIONS), "unknown")  # it may be one of the words above
         .otherwise(op)
         .alias("op"),
         row.alias("row"),
@@ -142,7 +126,7 @@ def _fault(at: At, max_bytes: int) -> Column:
         .otherwise(shape.NOT_JSON)
     )
     return (
-        F.when(at("end").isNull(), unparsed)
+        F.when(at("end").isNull() | ~is_one_value(value), unparsed)
         .when(at("m").isNull(), shape.NOT_EVENT)
         .when(at("bad").isNotNull(), shape.WRONG_TYPE)
     )

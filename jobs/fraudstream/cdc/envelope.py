@@ -191,12 +191,12 @@ def _flat_meta(found: Mapping[str, Any]) -> dict[str, Any]:
 def _checked_meta(
     lsn: int | None, tx_id: int | None, committed: int | None, captured: int | None, snapshot: Any
 ) -> dict[str, Any]:
-    word = {None: "false", True: "true", False: "false"}.get(snapshot) if not isinstance(snapshot, str) else snapshot
+    word = str(snapshot or False).lower() if snapshot is None or isinstance(snapshot, bool) else snapshot
     times = {
         "committed_ms": _clock(committed),
         "captured_ms": _clock(committed if captured is None else captured),
     }
-    if word not in shape.SNAPSHOTS:
+    if not isinstance(word, str) or word not in shape.SNAPSHOTS:
         raise UnreadableMessage(shape.BAD_SNAPSHOT)
     return {"lsn": lsn, "tx_id": tx_id, "snapshot": word, **times}
 
@@ -249,4 +249,4 @@ def _card_type(text: Any) -> str | None:
         raise UnreadableMessage(shape.BAD_CARD)
     if text == shape.UNAVAILABLE:
         raise UnreadableMessage(shape.NO_CARD)
-    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+    return text

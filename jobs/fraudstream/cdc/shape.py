@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 # Spark SQL types of the fields. A `string` field may be any JSON value, of which the reader looks at the text;
-# a `variant` keeps its JSON type.
+# a `variant` keeps its JSON type; Spark refuses one with half a surrogate pair in a text.
 _ROW = {
     "id": "long",
     "user_id": "long",
@@ -36,7 +37,8 @@ ROW_FIELDS = tuple(_ROW)
 ROW_KEYS = ("user_id", "merchant_id")
 FLAT_FIELDS = tuple(_FLAT)
 _KEYS = dict.fromkeys(ROW_KEYS, "long")
-_TEXT_ROW = {**_ROW, "amount": "string", "card_type": "string"}
+IMAGES, VARIANTS = ("before", "after"), ("amount", "card_type")
+_TEXT_ROW = {**_ROW, **dict.fromkeys(VARIANTS, "string")}
 CONNECTOR_MESSAGE: Mapping[str, Any] = {
     "before": _TEXT_ROW,
     "after": _TEXT_ROW,
@@ -67,6 +69,7 @@ LAST_MS = 253_402_300_799_999  # the end of year 9999
 CENTS_LIMIT = 10**15
 DEFAULT_SCALE = 2
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 # Regular expressions with one meaning in Python and Java; each must match the whole text.
 HEARTBEAT_TEXT = r'[ \t\r\n]*\{[ \t\r\n]*"ts_ms"[ \t\r\n]*:[ \t\r\n]*[0-9]{1,18}[ \t\r\n]*\}[ \t\r\n]*'
 DECIMAL_TEXT = r"-?[0-9]{1,13}(?:\.[0-9]{1,2}0*)?"
@@ -117,8 +120,10 @@ def ddl(shape: Any) -> str:
 
 def conforms(value: Any, shape: Any) -> bool:
     """Whether parsed JSON has the types of `shape`; null and absent fields do."""
-    if value is None or shape in ("string", "variant"):
+    if value is None or shape == "string":
         return True
+    if shape == "variant":
+        return _is_unicode(value)
     if shape == "long":
         return type(value) is int and -(2**63) <= value < 2**63
     if isinstance(shape, list):
@@ -129,3 +134,11 @@ def conforms(value: Any, shape: Any) -> bool:
         if part is not None and name in shape and not conforms(part, shape[name]):
             return False
     return True
+
+
+def _is_unicode(value: Any) -> bool:
+    if isinstance(value, str):
+        return not _HALF_PAIR.search(value)
+    if isinstance(value, dict):
+        return all(map(_is_unicode, (*value, *value.values())))
+    return not isinstance(value, list) or all(map(_is_unicode, value))
