@@ -37,8 +37,7 @@ ROW_FIELDS = tuple(_ROW)
 ROW_KEYS = ("user_id", "merchant_id")
 FLAT_FIELDS = tuple(_FLAT)
 _KEYS = dict.fromkeys(ROW_KEYS, "long")
-IMAGES, VARIANTS = ("before", "after"), ("amount", "card_type")
-_TEXT_ROW = {**_ROW, **dict.fromkeys(VARIANTS, "string")}
+_TEXT_ROW = {**_ROW, "amount": "string", "card_type": "string"}
 CONNECTOR_MESSAGE: Mapping[str, Any] = {
     "before": _TEXT_ROW,
     "after": _TEXT_ROW,
