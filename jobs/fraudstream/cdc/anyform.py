@@ -12,7 +12,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from fraudstream.cdc import shape
-from fraudstream.cdc.parse import parsed_message
+from fraudstream.cdc.parse import is_one_value, parsed_message
 
 # A field of the record, by its path.
 At = Callable[[str], Column]
@@ -126,7 +126,7 @@ def _fault(at: At, max_bytes: int) -> Column:
         .otherwise(shape.NOT_JSON)
     )
     return (
-        F.when(at("end").isNull(), unparsed)
+        F.when(at("end").isNull() | ~is_one_value(value), unparsed)
         .when(at("m").isNull(), shape.NOT_EVENT)
         .when(at("bad").isNotNull(), shape.WRONG_TYPE)
     )

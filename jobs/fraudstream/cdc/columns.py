@@ -24,7 +24,11 @@ _POSITION = ("topic", "partition", "offset")
 RAW_COLUMNS = tuple(name for name in RECORD_COLUMNS if name not in _POSITION)
 EVENT_COLUMNS = (*_POSITION, *FIELDS)
 _PLAIN_AMOUNT = r"\A-?[0-9]{1,11}\.[0-9]{1,2}\z"
-_ESCAPE = r"\u"  # of a letter that the connector writes as it is; it may be half a surrogate pair
+# An object whose fields hold flat objects, no text with a brace (so that nothing is behind it: a second value or field
+# there would take a brace more) and of the escapes only the quote (an escaped letter may be half a surrogate pair).
+# Groups repeat a bounded number of times: Java's regular expressions take a stack frame for each.
+_FLAT_TEXT = r'[^{}\\]*+(?:\\"[^{}\\]*+){0,16}'
+_PLAIN_MESSAGE = rf'\A\{{(?:"[a-z_]+":(?:[^{{}}"\\]*|"[^{{}}"\\]*"|\{{{_FLAT_TEXT}\}})[,}}]){{1,16}}\z'
 _PLAIN_MICROS = r"\A[0-9]{15,16}\z"  # from 1973; the last of 16 digits is in 2286
 
 
@@ -75,7 +79,7 @@ def _is_known() -> Column:
         & F.col("row.user_id").isNotNull()
         & F.col("row.amount").rlike(_PLAIN_AMOUNT)
         & (card.isNull() | ((card >= "A") & (card < "[")))
-        & ~F.col("value").cast("string").contains(_ESCAPE)
+        & F.col("value").cast("string").rlike(_PLAIN_MESSAGE)
         & F.col("row.created_at").rlike(_PLAIN_MICROS)
         & F.col("m.source.ts_ms").between(0, shape.LAST_MS)
         & F.col("m.ts_ms").between(0, shape.LAST_MS)
