@@ -11,7 +11,6 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from fraudstream.cdc.columns import connector_events
-from fraudstream.cdc.topic import check_topic
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
@@ -22,6 +21,7 @@ from fraudstream.streams.manifest import claim_checkpoint, is_new
 from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.topic import check_topic
 
 MIRROR = "mirror_transactions"
 ARCHIVE = "archive_alerts"
