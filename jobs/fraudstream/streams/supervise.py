@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -40,6 +41,9 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
             _wait(running[0])
             if _report_failures(queries, failed) or len(running) != sum(query.isActive for query in queries):
                 _write_state(progress, queries, failed)
+        if stopping and SparkContext._active_spark_context:
+            # Each task cut off would log a trace: what follows was asked for.
+            SparkContext._active_spark_context.setLogLevel("OFF")
         for query in queries:
             query.stop()
         _report_failures(queries, failed)
