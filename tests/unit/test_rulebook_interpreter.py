@@ -12,16 +12,48 @@ from hypothesis import strategies as st
 from fraudstream.rulebook import expressions as e
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.interpreter import Paid, holds, seen, value
+from fraudstream.rulebook.payload import NULL
 from fraudstream.rulebook.transaction import Transaction, points
 from unit.histories import NOON, SECOND, alerting, row
 
 TX = Transaction()
 numbers = st.sampled_from([0, 1, 2, -3, 7, 500, Decimal("0.5"), Decimal("-2.25"), Fraction(1, 3)])
-windows = st.one_of(
+relations = st.sampled_from([lambda a, b: a > b, lambda a, b: a >= b, lambda a, b: a < b, lambda a, b: a <= b])
+whole_windows = st.one_of(
     st.integers(1, 6).map(TX.previous), st.sampled_from(["1s", "30s", "60s", "5m"]).map(TX.within)
 )  # fmt: skip
-aggregates = st.tuples(windows, st.sampled_from(["count", "sum", "mean", "min", "max"])).map(
-    lambda pair: pair[0].count() if pair[1] == "count" else getattr(pair[0], pair[1])("amount")
+columns = st.lists(st.sampled_from(["merchant_id", "amount", "user_id"]), min_size=1, max_size=2)
+
+
+def where(window):
+    of_amounts = st.tuples(relations, numbers).map(lambda parts: parts[0](2 * window.amount, parts[1]))
+    of_times = st.tuples(relations, st.integers(0, 10)).map(
+        lambda parts: parts[0](window.time, NOON // SECOND + 100 * parts[1])
+    )
+    of_merchants = st.just(window.merchant_id.is_in(1, 2))
+    return st.one_of(of_amounts, of_times, of_merchants, of_merchants.map(lambda each: ~each)).map(window.where)
+
+
+windows = st.one_of(
+    whole_windows,
+    st.tuples(whole_windows, columns).map(lambda pair: pair[0].same(*pair[1])),
+    st.one_of(whole_windows, whole_windows.map(lambda each: each.same("merchant_id"))).flatmap(where).flatmap(
+        lambda each: st.one_of(st.just(each), where(each))
+    ),
+)  # fmt: skip
+aggregates = st.one_of(
+    windows.map(lambda window: window.count()),
+    st.tuples(windows, st.sampled_from(["merchant_id", "amount", "user_id"])).map(
+        lambda pair: pair[0].distinct(pair[1])
+    ),
+    st.tuples(windows, st.sampled_from(["sum", "mean", "min", "max", "last"])).map(
+        lambda pair: getattr(pair[0], pair[1])("amount")
+    ),
+    st.tuples(windows, st.integers(1, 5)).map(lambda pair: pair[0].nth(pair[1], "amount")),
+    st.tuples(windows, st.sampled_from(["min", "max", "last"])).map(
+        lambda pair: TX.time - getattr(pair[0], pair[1])("time")
+    ),
+    st.tuples(windows, st.integers(1, 5)).map(lambda pair: TX.time - pair[0].nth(pair[1], "time")),
 )
 tables = st.dictionaries(st.sampled_from(["VISA", "AMEX", "MC"]), numbers, max_size=3).map(TX.card_points)
 
@@ -34,7 +66,6 @@ def arithmetic(operands):
 expressions = st.recursive(
     st.one_of(st.just(TX.amount), aggregates, tables, numbers.map(e.expression)), arithmetic, max_leaves=4
 )
-relations = st.sampled_from([lambda a, b: a > b, lambda a, b: a >= b, lambda a, b: a < b, lambda a, b: a <= b])
 comparisons = st.tuples(relations, expressions, expressions).map(lambda parts: parts[0](parts[1], parts[2]))
 deviations = st.tuples(relations, windows, numbers, numbers).map(
     lambda parts: parts[0](TX.amount, parts[1].mean("amount") + parts[2] * parts[1].std("amount") + parts[3])
@@ -60,33 +91,69 @@ rows = st.builds(
     st.one_of(st.integers(-300, 1500), st.sampled_from([10**14, -(10**14), 50000])),
     st.sampled_from([0, 1, 29, 30, 31, 59, 60, 61, 299, 300, 630, 660, 661, 901]),
     st.sampled_from(["VISA", "AMEX", None]),
-    st.integers(1, 4),
+    st.sampled_from([1, 2, 3, 4, None]),
 )  # fmt: skip
 
 
-def rule_with(condition: e.Condition) -> Rule:
+def rule_with(condition: e.Condition, key: str) -> Rule:
     rule = Rule(
         name="any", rule="any", severity="low", status="live", trigger="micro-batch", snapshot="join", parameters={},
-        version="0", key="user_id",
+        version="0", key=key,
     )  # fmt: skip
     rule.__dict__["alert"] = TX.alert(when=condition, reason="any", evidence={})
     return rule
 
 
+def decided_one_by_one(condition: e.Condition, key: str, history: list[dict]) -> list[int]:
+    earlier = defaultdict(list)
+    found = []
+    for number, each in enumerate(history):
+        now = Paid(
+            each["cents"], NOON + each["at"] * SECOND, each["card_type"], each["merchant_id"], user_id=each["user"]
+        )
+        mine = earlier[getattr(now, key)]
+        if holds(condition, now, mine):
+            found.append(number)
+        mine.append(now)
+    return found
+
+
+def decided_in_columns(condition: e.Condition, key: str, history: list[dict], cuts: list[int]) -> list[int]:
+    placed = [
+        row(number, **{**each, "merchant_id": NULL if each["merchant_id"] is None else each["merchant_id"]})
+        for number, each in enumerate(history)
+    ]
+    return sorted(alerting(rule_with(condition, key), placed, cuts))
+
+
 @given(
-    condition=conditions, history=st.lists(rows, min_size=1, max_size=25), cuts=st.lists(st.integers(0, 30), max_size=4)
+    condition=conditions,
+    key=st.sampled_from(["user_id", "user_id", "merchant_id"]),
+    history=st.lists(rows, min_size=1, max_size=25),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
 )
 @settings(max_examples=400, deadline=None)
-def test_columns_decide_like_one_transaction_at_a_time(condition, history, cuts):
-    earlier = defaultdict(list)
-    expected = []
-    for number, each in enumerate(history):
-        now = Paid(each["cents"], NOON + each["at"] * SECOND, each["card_type"], each["merchant_id"])
-        if holds(condition, now, earlier[each["user"]]):
-            expected.append(number)
-        earlier[each["user"]].append(now)
-    found = alerting(rule_with(condition), [row(number, **each) for number, each in enumerate(history)], cuts)
-    assert sorted(found) == expected
+def test_columns_decide_like_one_transaction_at_a_time(condition, key, history, cuts):
+    assert decided_in_columns(condition, key, history, cuts) == decided_one_by_one(condition, key, history)
+
+
+few_rows = st.builds(
+    lambda cents, at, merchant: {"user": 1, "cents": cents, "at": at, "card_type": None, "merchant_id": merchant},
+    st.sampled_from([100, 200, 300]), st.sampled_from([0, 1, 30, 60, 61, 90, 700]), st.sampled_from([1, 2, None]),
+)  # fmt: skip
+
+
+@given(
+    figure=aggregates,
+    limit=st.integers(0, 8),
+    history=st.lists(few_rows, min_size=8, max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=3),
+)
+@settings(max_examples=400, deadline=None)
+def test_each_figure_of_a_window_is_that_of_one_transaction_at_a_time(figure, limit, history, cuts):
+    # One user with many equal values: windows overlap, values repeat within them and fall out of them.
+    condition = (figure > limit) | (figure < limit - 1)
+    assert decided_in_columns(condition, "user_id", history, cuts) == decided_one_by_one(condition, "user_id", history)
 
 
 def paid(cents: int, at: float = 0, **more) -> Paid:
@@ -119,3 +186,19 @@ def test_the_interpreter_decides_a_tie_of_sigmas():
     assert not holds(TX.amount > limit, paid(80000), earlier)
     assert holds(TX.amount >= limit, paid(80000), earlier)
     assert holds(TX.amount > limit, paid(80001), earlier)
+
+
+def test_the_interpreter_filters_and_looks_back():
+    earlier = [paid(100, 0, merchant_id=1), paid(200, 10, merchant_id=2), paid(100, 20, merchant_id=2), paid(300, 30)]
+    past, now = TX.previous(3), paid(100, 50.5, merchant_id=2)
+    assert [each.cents for each in seen(past.same("merchant_id"), now, earlier)] == [200, 100]
+    assert [each.cents for each in seen(past.same("merchant_id", "amount"), now, earlier)] == [100]
+    assert [each.cents for each in seen(past.same("merchant_id"), paid(1), earlier)] == []
+    assert [each.cents for each in seen(past.where(past.amount >= 2), now, earlier)] == [200, 300]
+    assert [each.cents for each in seen(past.where(past.amount >= 2).where(past.amount < 3), now, earlier)] == [200]
+    assert value(past.distinct("merchant_id"), now, earlier) == 1
+    assert value(TX.previous(4).distinct("merchant_id"), now, earlier) == 2
+    assert value(past.nth(2, "amount"), now, earlier) == 1
+    assert value(past.nth(4, "amount"), now, earlier) is None
+    assert value(TX.time - past.last("time"), now, earlier) == Fraction(41, 2)
+    assert value(TX.time - past.min("time"), now, earlier) == Fraction(81, 2)

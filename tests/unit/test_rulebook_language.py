@@ -98,7 +98,7 @@ def test_a_parameter_without_a_default_and_a_key_without_histories_are_refused()
         def needs(tx, *, limit):
             raise AssertionError
 
-    with pytest.raises(ValueError, match="a rule's key is one of user_id, not 'card'"):
+    with pytest.raises(ValueError, match="a rule's key is one of user_id, merchant_id, not 'card'"):
         rule(key="card")
 
 
@@ -112,7 +112,22 @@ MISTAKES = [
     (lambda: alert(when=True), ValueError, "when is True; it must be a condition"),
     (lambda: alert(when=(TX.amount > 1) and (TX.amount < 2)), TypeError, "combine conditions with & | ~"),
     (lambda: TX.amount > 0.1, TypeError, "write Decimal('0.1')"),
-    (lambda: PAST.mean("merchant_id"), ValueError, "a window has no column 'merchant_id'; it has 'amount'"),
+    (lambda: PAST.mean("merchant_id"), ValueError, "a window has no column 'merchant_id' for this; it has"),
+    (lambda: PAST.last("merchant_id"), ValueError, "for this; it has 'amount' and 'time'"),
+    (lambda: PAST.sum("time"), ValueError, "for this; it has 'amount'"),
+    (lambda: PAST.distinct("time"), ValueError, "for this; it has 'amount' and 'merchant_id' and 'user_id'"),
+    (lambda: PAST.same("card_type"), ValueError, "no column 'card_type' for this"),
+    (lambda: PAST.same(), ValueError, "same() names the columns that must be equal"),
+    (lambda: PAST.nth(0, "amount"), ValueError, "nth(0): it goes 1 to 10000 transactions back"),
+    (lambda: PAST.nth(10_001, "amount"), ValueError, "nth(10001)"),
+    (lambda: PAST.where(PAST.amount == 5), ValueError, "where(False): it takes a condition"),
+    (lambda: alert(when=PAST.where(TX.amount > 1).count() > 1), ValueError, "there is past.same('amount')"),
+    (lambda: alert(when=PAST.where(PAST.amount < TX.amount).count() > 1), ValueError, "there is past.same('amount')"),
+    (lambda: alert(when=PAST.where(PAST.amount > PAST.mean("amount")).count() > 1), ValueError, "not with windows"),
+    (lambda: alert(when=PAST.where(TX.card_points({"A": 1}) > PAST.amount).count() > 1), ValueError, "past.same"),
+    (lambda: alert(when=PAST.amount > 1), ValueError, "past.amount, stands outside of past.where"),
+    (lambda: alert(evidence={"m": points(PAST.merchant_id.is_in(1), 2)}), ValueError, "stands outside of past.where"),
+    (lambda: PAST.merchant_id.is_in("1"), TypeError, "it takes one or more int values"),
     (lambda: TX.previous(0), ValueError, "a window has 1 to 10000 rows"),
     (lambda: TX.previous(10_001), ValueError, "a window has 1 to 10000 rows"),
     (lambda: TX.within("0s"), ValueError, "a window is longer than nothing"),

@@ -41,9 +41,9 @@ def check_samples(topic: str, partitions: int, samples: Iterable[Sample], key: s
         return
     found = _named(keys.pop()) if keys else "nothing"
     raise GuardError(
-        f"{topic}: it has {partitions} partitions and its messages are keyed by {found}, so a user's changes lie in "
-        f"several partitions, without an order. Set the connector's message.key.columns to <schema>.<table>:{key}, or "
-        "use a topic of one partition."
+        f"{topic}: it has {partitions} partitions and its messages are keyed by {found}, so the changes of one {key} "
+        f"lie in several partitions, without an order. Set the connector's message.key.columns to "
+        f"<schema>.<table>:{key}, use a topic of one partition, or pause the rules whose key is {key}."
     )
 
 

@@ -19,8 +19,10 @@ import yaml
 from fraudstream import rules as rule_files
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.definition import Definition
-from fraudstream.rulebook.expressions import Window
-from fraudstream.rulebook.transaction import Alert, sees_amounts, windows_of
+from fraudstream.rulebook.earlier import Window
+from fraudstream.rulebook.kept import COLUMNS
+from fraudstream.rulebook.labels import Labels
+from fraudstream.rulebook.transaction import Alert, columns_seen, windows_of
 from fraudstream.rulebook.windows import REMEMBERED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -70,9 +72,9 @@ class Rule:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """What is kept of an earlier transaction: its id, and amount and event time if the rule sees them."""
-        amounts, times = ("cents",) if sees_amounts(self.alert) else (), ("created_at",) if self.span else ()
-        return ("id", *amounts, *times)
+        """What is kept of an earlier transaction: its id, and what the rule sees of it."""
+        seen = columns_seen(self.alert)
+        return tuple(name for name in COLUMNS if name == "id" or name in seen)
 
     @property
     def remembered(self) -> int:
@@ -154,10 +156,7 @@ def _line(node: yaml.Node) -> int:
 def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     key_node, entry = nodes
     here = f"{path}, line {_line(key_node)}"
-    if name in _TAKEN:
-        raise ConfigError(f"{here}: {name} is the name of another query; name the rule otherwise.")
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{here}: {name!r} is no rule name; use a-z, 0-9 and _, beginning with a letter.")
+    check_name(name, here)
     if not isinstance(entry, yaml.MappingNode):
         raise ConfigError(f"{here}: {name} must be a mapping of {', '.join(_KEYS)}; for the defaults write {{}}.")
     settings = _unique(entry, str(path))
@@ -175,6 +174,14 @@ def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     )  # fmt: skip
     _check_whole(rule, here)
     return rule
+
+
+def check_name(name: str, here: str) -> None:
+    """Raise ConfigError, beginning with `here`, for what cannot be the name of a rule."""
+    if name in _TAKEN:
+        raise ConfigError(f"{here}: {name} is the name of another query; name the rule otherwise.")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{here}: {name!r} is no rule name; use a-z, 0-9 and _, beginning with a letter.")
 
 
 def _hint(found: str, allowed: tuple[str, ...] | list[str]) -> str:
@@ -262,7 +269,9 @@ def _version(name: str, file: str, definition: Definition, parameters: Mapping[s
 
 
 def _plain(value: Any) -> str:
-    """A decimal without trailing zeros, so that 500 and 500.00 are one version."""
+    """A decimal without trailing zeros, so that 500 and 500.00 are one version; of labels their digest."""
+    if isinstance(value, Labels):
+        return value.digest
     if not isinstance(value, Decimal):
         raise TypeError(f"{value!r} cannot be part of a rule's version")
     return format(value.normalize(), "f")

@@ -9,9 +9,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from fraudstream.rulebook.expressions import micros
+from fraudstream.rulebook.labels import Labels, read_labels
 from fraudstream.rulebook.transaction import Alert, Transaction
 
-KEYS = ("user_id",)
+KEYS = ("user_id", "merchant_id")
 _GREATEST, _PLACES = 10**12, 6  # of a decimal parameter: far more than money needs, and products stay small
 
 
@@ -130,8 +131,15 @@ def _table(value: Any, parameter: Parameter) -> dict[str, Decimal]:
     return {name: _decimal(number, parameter) for name, number in value.items()}
 
 
+def _labels(value: Any, parameter: Parameter) -> Labels:
+    if not isinstance(value, str):
+        raise ValueError("it must name a CSV file of labels")
+    return read_labels(value)
+
+
 def _as_is(value: Any, parameter: Parameter) -> Any:
-    raise ValueError(f"parameters of type {parameter.kind} are not supported; use int, Decimal, str, Literal or dict")
+    kinds = "int, Decimal, str, Literal, dict or Labels"
+    raise ValueError(f"parameters of type {parameter.kind} are not supported; use {kinds}")
 
 
 _READERS: dict[Any, Callable[[Any, Parameter], Any]] = {
@@ -140,4 +148,5 @@ _READERS: dict[Any, Callable[[Any, Parameter], Any]] = {
     str: _text,
     Literal: _choice,
     dict: _table,
+    Labels: _labels,
 }

@@ -6,8 +6,9 @@ from fractions import Fraction
 from math import isqrt
 
 from fraudstream.rulebook import expressions as e
+from fraudstream.rulebook.earlier import Aggregate, Window
 
-Parts = tuple[e.Expression, Fraction, e.Window | None]
+Parts = tuple[e.Expression, Fraction, Window | None]
 _ZERO = e.Constant(Fraction(0))
 _MISPLACED = "a standard deviation may only be added, subtracted, and multiplied or divided by a number"
 
@@ -18,7 +19,7 @@ def split(expression: e.Expression) -> Parts:
     Raises ValueError where it has not that form.
     """
     match expression:
-        case e.Aggregate(window, "std"):
+        case Aggregate(window, "std"):
             return _ZERO, Fraction(1), window
         case e.Arithmetic(operator, left, right):
             return _split_arithmetic(expression, operator, split(left), split(right))

@@ -12,11 +12,24 @@ import numpy as np
 
 from fraudstream.rulebook import expressions as e
 from fraudstream.rulebook.deviation import split
+from fraudstream.rulebook.earlier import Aggregate, Confirmed, Nth, Window
 from fraudstream.rulebook.exact import Exact, Integers, constant, multiply, sign_of
-from fraudstream.rulebook.windows import Histories, Visible, counts, extremes, sums, visible
+from fraudstream.rulebook.windows import (
+    Histories,
+    Visible,
+    alike,
+    counts,
+    distinct,
+    extremes,
+    not_over,
+    nth,
+    sums,
+    visible,
+)  # fmt: skip
 
 _RELATIONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-_CENTS = 100
+_CENTS, _MICROS = 100, 1_000_000
+_UNITS = {"cents": _CENTS, "created_at": _MICROS}  # parts of one, by column
 
 
 @dataclass
@@ -27,13 +40,26 @@ class Judged:
     positions: Integers
     batch: Mapping[str, Integers]
     places: Integers
-    _seen: dict[e.Window, Visible] = field(default_factory=dict)
+    _seen: dict[Window, Visible] = field(default_factory=dict)
 
-    def seen(self, window: e.Window) -> Visible:
+    def seen(self, window: Window) -> Visible:
         """What the rows see in the window."""
         if window not in self._seen:
-            self._seen[window] = visible(window, self.rows, self.positions)
+            self._seen[window] = self._filtered(window) if window != window.whole else self._all_of(window)
         return self._seen[window]
+
+    def _all_of(self, window: Window) -> Visible:
+        return visible(window, self.rows, self.positions)
+
+    def _filtered(self, window: Window) -> Visible:
+        seen = self.seen(window.whole)
+        if window.alike:
+            seen = alike(seen, window.alike)
+        if window.condition is None:
+            return seen
+        # An earlier row's condition is on its own columns: every row is judged as if it were the transaction.
+        every = np.arange(len(seen.rows.slice_of))
+        return seen.where(holds(window.condition, Judged(seen.rows, every, seen.rows.columns, every)))
 
     def column(self, name: str) -> Integers:
         """The rows' own values."""
@@ -49,8 +75,18 @@ def number(expression: e.Expression, judged: Judged) -> Exact:
             return constant(value, rows)
         case e.Amount():
             return Exact(judged.column("cents"), None, _CENTS)
-        case e.Aggregate():
+        case e.Time():
+            return Exact(judged.column("created_at"), None, _MICROS)
+        case Aggregate():
             return _aggregate(expression, judged)
+        case Nth(window, back, column):
+            seen = judged.seen(window)
+            found, exists = nth(seen, back, seen.rows.columns[column])
+            return Exact(found, exists.astype(np.int64), _UNITS[column])
+        case Confirmed(window, labels, delay):
+            seen = judged.seen(window)
+            known_at = labels.times_of(seen.rows.columns["id"])
+            return Exact(not_over(seen, known_at, judged.column("created_at") - delay))
         case e.Points(when, points):
             one = Exact(holds(when, judged).astype(np.int64))
             return one.times(constant(points, rows))
@@ -78,9 +114,10 @@ def holds(condition: e.Condition, judged: Judged) -> Integers:
     raise TypeError(f"unknown condition {condition!r}")
 
 
-def variance(window: e.Window, judged: Judged) -> Exact:
+def variance(window: Window, judged: Judged) -> Exact:
     """The population variance of the window's amounts; null for none."""
-    seen, cents = judged.seen(window), judged.rows.cents
+    seen = judged.seen(window)
+    cents = seen.rows.cents
     n, total, squares = counts(seen), sums(seen, cents), sums(seen, multiply(cents, cents))
     return (
         Exact(multiply(squares, n), None, _CENTS**2)
@@ -98,18 +135,20 @@ def _compare(comparison: e.Comparison, judged: Judged) -> Integers:
     return sign.compare(relation, constant(Fraction(0), len(judged.positions)))
 
 
-def _aggregate(aggregate: e.Aggregate, judged: Judged) -> Exact:
+def _aggregate(aggregate: Aggregate, judged: Judged) -> Exact:
     seen = judged.seen(aggregate.window)
-    number_seen = counts(seen)
     if aggregate.function == "count":
-        return Exact(number_seen)
-    cents = judged.rows.cents
+        return Exact(counts(seen))
+    values = seen.rows.columns[aggregate.column]
+    if aggregate.function == "distinct":
+        return Exact(distinct(seen, values))
+    unit = _UNITS[aggregate.column]
     if aggregate.function == "sum":
-        return Exact(sums(seen, cents), None, _CENTS)
+        return Exact(sums(seen, values), None, unit)
     if aggregate.function == "mean":
-        return Exact(sums(seen, cents), number_seen, _CENTS)
-    found = extremes(seen, cents, aggregate.function == "max")
-    return Exact(found, (number_seen > 0).astype(np.int64), _CENTS)
+        return Exact(sums(seen, values), counts(seen), unit)
+    is_any = (counts(seen) > 0).astype(np.int64)
+    return Exact(extremes(seen, values, aggregate.function == "max") * is_any, is_any, unit)
 
 
 def _arithmetic(sign: str, left: Exact, right: Exact) -> Exact:

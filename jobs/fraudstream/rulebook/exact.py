@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 Integers = np.ndarray[Any, Any]
+NULL = int(np.iinfo(np.int64).min)  # stands for null in integer columns
 _SAFE = 2**62
 
 

@@ -1,4 +1,4 @@
-"""What a rule says: expressions over a transaction and windows of the user's earlier ones.
+"""What a rule says: expressions over a transaction; those over earlier ones are in `earlier`.
 
 A rule's body is run once, with a symbolic transaction, and leaves a tree of these. Three runtimes compute it:
 `evaluation` on columns, `sql` as Spark's own expressions, `interpreter` one transaction at a time.
@@ -12,15 +12,15 @@ from decimal import Decimal
 from fractions import Fraction
 
 Number = int | Decimal | Fraction
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)", re.ASCII)
-_MICROS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+_MICROS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
 def micros(duration: str) -> int:
-    """Microseconds of a duration like "60s", "500ms", "10m" or "1h". Raises ValueError for another text."""
+    """Microseconds of a duration like "60s", "500ms", "10m", "1h" or "30d". Raises ValueError for another text."""
     match = _DURATION.fullmatch(duration)
     if not match:
-        raise ValueError(f"{duration!r} is no duration; write it like 60s, 500ms, 10m or 1h")
+        raise ValueError(f"{duration!r} is no duration; write it like 60s, 500ms, 10m, 1h or 30d")
     return int(match[1]) * _MICROS[match[2]]
 
 
@@ -102,21 +102,33 @@ class Constant(Expression):
 
 @dataclass(frozen=True, eq=False)
 class Amount(Expression):
-    """The transaction's amount."""
+    """The transaction's amount, or with `earlier` that of an earlier one."""
+
+    earlier: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Time(Expression):
+    """The event time in seconds since 1970, with six decimals; of the transaction, or with `earlier` of an earlier
+    one."""
+
+    earlier: bool = False
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column of the transaction that is no number to reckon with: card_type or merchant_id."""
+    """A column that is no number to reckon with: card_type or merchant_id; of the transaction, or with `earlier` of an
+    earlier one."""
 
     name: str
+    earlier: bool = False
 
     def is_in(self, *values: str | int) -> Condition:
         """Whether it is one of the values; null is none of them. Raises TypeError for values of another type."""
         kind = str if self.name == "card_type" else int
         if not values or not all(type(value) is kind for value in values):
             raise TypeError(f"{self.name}.is_in{values}: it takes one or more {kind.__name__} values")
-        return Membership(self.name, values)
+        return Membership(self.name, values, self.earlier)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,55 +167,6 @@ class Points(Expression):
         return self.points.denominator == 1
 
 
-@dataclass(frozen=True)
-class Window:
-    """Earlier transactions of the user: the last `rows`, or those within `span` microseconds."""
-
-    rows: int = 0
-    span: int = 0
-
-    def count(self) -> Expression:
-        """How many."""
-        return Aggregate(self, "count")
-
-    def sum(self, field: str) -> Expression:
-        """Their sum; 0 for none."""
-        return Aggregate(self, "sum", _amount_only(field))
-
-    def mean(self, field: str) -> Expression:
-        """Their mean; null for none, and a comparison with null does not hold."""
-        return Aggregate(self, "mean", _amount_only(field))
-
-    def min(self, field: str) -> Expression:
-        """The smallest; null for none."""
-        return Aggregate(self, "min", _amount_only(field))
-
-    def max(self, field: str) -> Expression:
-        """The greatest; null for none."""
-        return Aggregate(self, "max", _amount_only(field))
-
-    def std(self, field: str) -> Expression:
-        """Their population standard deviation; null for none.
-
-        It is no fraction, so it may only be added, subtracted and multiplied or divided by a number; comparisons are
-        decided exactly all the same.
-        """
-        return Aggregate(self, "std", _amount_only(field))
-
-
-@dataclass(frozen=True, eq=False)
-class Aggregate(Expression):
-    """A window's count, or its sum, mean, min, max or std of the amount."""
-
-    window: Window
-    function: str
-    field: str = ""
-
-    @property
-    def whole(self) -> bool:
-        return self.function == "count"
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison(Condition):
     """`left relation right` with > >= < <=."""
@@ -215,10 +178,11 @@ class Comparison(Condition):
 
 @dataclass(frozen=True, eq=False)
 class Membership(Condition):
-    """The transaction's `field` is one of the values."""
+    """The transaction's `field` is one of the values, or with `earlier` that of an earlier one."""
 
     field: str
     values: tuple[str | int, ...]
+    earlier: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +218,3 @@ def fraction(value: Number) -> Fraction:
     if isinstance(value, float):
         raise TypeError(f"{value!r} is a binary fraction, which is not exact; write Decimal('{value}')")
     return Fraction(value)
-
-
-def _amount_only(field: str) -> str:
-    if field != "amount":
-        raise ValueError(f"a window has no column {field!r}; it has 'amount'")
-    return field

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from fraudstream.rulebook import expressions as e
 from fraudstream.rulebook.deviation import sign, split
+from fraudstream.rulebook.earlier import Aggregate, Confirmed, Nth, Window
 from fraudstream.rulebook.windows import LATENESS_US
 
 _RELATIONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -22,18 +23,33 @@ class Paid:
     created_at: int
     card_type: str | None = None
     merchant_id: int | None = None
+    user_id: int = 0
+    id: int = 0
 
 
 def value(expression: e.Expression, now: Paid, earlier: Sequence[Paid]) -> Fraction | None:
-    """The expression for `now`, where `earlier` are the rows of the user that entered before, in order; None for null.
+    """The expression for `now`, where `earlier` are the rows of its key that entered before, in order; None for null.
     The expression has no standard deviation."""
     match expression:
         case e.Constant(number):
             return number
         case e.Amount():
             return Fraction(now.cents, 100)
-        case e.Aggregate(window, function):
-            return _aggregate(function, [Fraction(row.cents, 100) for row in seen(window, now, earlier)])
+        case e.Time():
+            return Fraction(now.created_at, 1_000_000)
+        case Aggregate(window, "count"):
+            return Fraction(len(seen(window, now, earlier)))
+        case Aggregate(window, "distinct", column):
+            return Fraction(len({getattr(row, column) for row in seen(window, now, earlier)} - {None}))
+        case Aggregate(window, function, column):
+            return _aggregate(function, [_number(row, column) for row in seen(window, now, earlier)])
+        case Nth(window, back, column):
+            rows = seen(window, now, earlier)
+            return _number(rows[-back], column) if len(rows) >= back else None
+        case Confirmed(window, labels, delay):
+            known_at = dict(zip(labels.ids, labels.times, strict=True))
+            ids = [row.id for row in seen(window, now, earlier)]
+            return Fraction(sum(number in known_at and known_at[number] + delay <= now.created_at for number in ids))
         case e.Points(when, points):
             return points if holds(when, now, earlier) else Fraction(0)
         case e.CardPoints(table):
@@ -60,13 +76,26 @@ def holds(condition: e.Condition, now: Paid, earlier: Sequence[Paid]) -> bool:
     raise TypeError(f"unknown condition {condition!r}")
 
 
-def seen(window: e.Window, now: Paid, earlier: Sequence[Paid]) -> list[Paid]:
+def seen(window: Window, now: Paid, earlier: Sequence[Paid]) -> list[Paid]:
     """The earlier rows in the window, in order."""
+    return [
+        row
+        for row in _in_reach(window, now, earlier)
+        if all(getattr(row, name) == getattr(now, name) is not None for name in window.alike)
+        and (window.condition is None or holds(window.condition, row, ()))
+    ]
+
+
+def _in_reach(window: Window, now: Paid, earlier: Sequence[Paid]) -> list[Paid]:
     if window.rows:
         return list(earlier[-window.rows :])
     newest = max([now.created_at, *(row.created_at for row in earlier)])
     after = max(now.created_at - window.span, newest - window.span - LATENESS_US)
     return [row for row in earlier if after < row.created_at <= now.created_at]
+
+
+def _number(row: Paid, column: str) -> Fraction:
+    return Fraction(row.cents, 100) if column == "cents" else Fraction(row.created_at, 1_000_000)
 
 
 def _sign_of(difference: e.Expression, now: Paid, earlier: Sequence[Paid]) -> int | None:
@@ -77,8 +106,6 @@ def _sign_of(difference: e.Expression, now: Paid, earlier: Sequence[Paid]) -> in
 
 
 def _aggregate(function: str, amounts: list[Fraction]) -> Fraction | None:
-    if function == "count":
-        return Fraction(len(amounts))
     if function == "sum":
         return sum(amounts, Fraction(0))
     if not amounts:

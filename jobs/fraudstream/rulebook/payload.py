@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from fraudstream import alerts
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.deviation import rounded, split
 from fraudstream.rulebook.evaluation import Judged, number, variance
+from fraudstream.rulebook.exact import NULL as NULL
 from fraudstream.rulebook.expressions import Expression
 from fraudstream.rulebook.transaction import sentence_parts
 
@@ -19,7 +18,6 @@ _CHANGE = (
     "id", "user_id", "cents", "card_type", "merchant_id", "created_at", "lsn", "tx_id", "partition", "offset",
     "committed_ms", "captured_ms",
 )  # fmt: skip
-NULL = int(np.iinfo(np.int64).min)  # stands for null in integer columns
 
 
 def alert_payloads(rule: Rule, judged: Judged, topic: str) -> list[dict[str, Any]]:

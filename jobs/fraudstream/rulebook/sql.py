@@ -128,6 +128,8 @@ def _number(expression: e.Expression) -> _Exact:
             return _Exact(F.lit(value.numerator).cast(_WIDE), value.denominator)
         case e.Amount():
             return _Exact(F.col("cents").cast(_WIDE), 100)
+        case e.Time():
+            return _Exact(F.col("created_at").cast(_WIDE), 1_000_000)
         case e.Points(when, points):
             return _Exact(_points(_holds(when), points), points.denominator)
         case e.CardPoints(table):

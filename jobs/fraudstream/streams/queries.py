@@ -32,7 +32,9 @@ def start_rules(
 ) -> list[StreamingQuery]:
     """A running query per rule. Raises GuardError before the first one starts if the topic or a checkpoint is unfit."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
-    check_topic(spark, pipeline.kafka, next((rule.key for rule in rules if not rule.stateless), None))
+    keys: list[str | None] = [*sorted({rule.key for rule in rules if not rule.stateless})]
+    for key in keys or [None]:
+        check_topic(spark, pipeline.kafka, key)
     for rule in rules:
         claim_checkpoint(pipeline.checkpoint(rule.name), _made_with(rule, pipeline))
         _record_missing(spark, rule, pipeline)
