@@ -30,7 +30,7 @@ def test_no_parameters_are_the_exercises_values():
 
 
 def test_the_rules_file_gives_the_exercises_values():
-    for rule in load_rules(RULES_FILE):
+    for rule in (rule for rule in load_rules(RULES_FILE) if rule.status == "live"):
         assert settings_for(rule.rule, rule.parameters) == settings_for(rule.rule, {})
 
 

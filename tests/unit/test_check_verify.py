@@ -16,7 +16,7 @@ from fraudstream.stack.settings import load_settings
 from golden.topics import TOPIC, messages_of
 
 LINES = "c 1..3 u1 10.00 +0/120\nraw no JSON\nc 4 u1 600.00 +360\nu 1 u1 20.00 +0 was=10.00"
-RULES = load_rules(RULES_FILE)
+RULES = tuple(rule for rule in load_rules(RULES_FILE) if rule.status == "live")
 AT = ["2026-03-01T12:00:00", "2026-03-01T12:02:00", "2026-03-01T12:04:00", "2026-03-01T12:06:00"]
 
 

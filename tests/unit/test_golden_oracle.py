@@ -34,9 +34,12 @@ def test_the_oracle_counts_as_worked_out_by_hand(golden, rule, counts):
     assert counted(verdict(golden, rule)) == golden.counts[counts]
 
 
-@pytest.mark.parametrize("golden", [file for file in FILES if file.evidence], ids=lambda golden: golden.name)
+@pytest.mark.parametrize(
+    "golden", [file for file in FILES if file.evidence.keys() & set(RULES)], ids=lambda golden: golden.name
+)
 def test_the_oracle_saw_the_figures_worked_out_by_hand(golden):
-    for rule, by_id in golden.evidence.items():
+    for rule in golden.evidence.keys() & set(RULES):
+        by_id = golden.evidence[rule]
         figures = {alert.transaction_id: alert.figures for alert in verdict(golden, rule).alerts}
         for transaction, expected in by_id.items():
             seen = dict(figures[transaction])

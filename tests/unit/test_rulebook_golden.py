@@ -14,7 +14,7 @@ from fraudstream.rulebook.payload import NULL
 from golden.topics import TOPIC, Golden, goldens
 
 FILES = goldens()
-STATEFUL = ("anomaly", "velocity")
+CASES = [(golden, name) for golden in FILES for name in golden.alerts if name != "high_amount"]
 MAX_BYTES = 262_144
 
 
@@ -67,8 +67,7 @@ def folded(rule: Rule, found: list[dict], size: int) -> tuple[list[dict], dict[s
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-@pytest.mark.parametrize("name", STATEFUL)
-@pytest.mark.parametrize("golden", FILES, ids=lambda golden: golden.name)
+@pytest.mark.parametrize(("golden", "name"), CASES, ids=[f"{golden.name}-{name}" for golden, name in CASES])
 def test_the_fold_finds_what_was_worked_out_by_hand_however_the_topic_is_cut(golden, name, size, tmp_path: Path):
     rule = rule_of(golden, name, tmp_path)
     alerts, counts = folded(rule, rows(golden), size)
