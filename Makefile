@@ -6,7 +6,7 @@ VENV := .venv
 RUN := PYTHONPATH=jobs $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down status purge demo test test-unit test-spark test-stack lint mutants lock
+.PHONY: help setup up down status purge demo test test-unit test-spark test-stack lint mutants new-rule lock
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -46,6 +46,16 @@ test-unit test-spark test-stack lint: $(STAMP) ## one part of the tests: plain P
 mutants: $(STAMP) ## flip each constant and edge of the rules; every mutant must fail a named test
 	@$(RUN) tests/mutants.py
 
+new-rule: $(STAMP) ## start a rule: make new-rule NAME writes its file, its paused entry and a test to fill in
+	@$(RUN) -m fraudstream.rulebook.new_rule '$(NAME)'
+
 lock: $(STAMP) ## resolve requirements.lock and conf/jars.lock anew
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 requirements-dev.txt -o requirements.lock
 	@$(RUN) -m fraudstream.stack lock
+
+# The word behind new-rule is a name and no target.
+ifeq ($(firstword $(MAKECMDGOALS)),new-rule)
+NAME = $(wordlist 2,99,$(MAKECMDGOALS))
+.PHONY: $(NAME)
+$(foreach word,$(filter-out $(STAMP),$(NAME)),$(eval $(word): ; @:))
+endif
