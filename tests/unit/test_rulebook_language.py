@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -65,6 +66,48 @@ def test_several_windows_in_one_rule_each_see_their_own(run):
         (3, {"short": 0, "long": 2, "last": "6.00"}),
         (4, {"short": 1, "long": 2, "last": "7.00"}),
     ]
+
+
+@pytest.mark.parametrize("cuts", [(), range(9)])
+def test_filters_take_rows_out_of_a_window_whose_edges_stand(run, cuts):
+    def filtered(tx):
+        past = tx.previous(4)
+        few, same = past.where(past.amount < 7), past.same("merchant_id")
+        evidence = {
+            "few": few.count(), "most": few.max("amount"), "least": past.where(past.amount > 5).min("amount"),
+            "last": few.last("amount"), "second": few.nth(2, "amount"), "same": same.count(), "sum": same.sum("amount"),
+            "shops": past.distinct("merchant_id"), "amounts": same.distinct("amount"),
+            "gap": tx.time - past.last("time"),
+        }  # fmt: skip
+        return tx.alert(when=tx.amount >= 9, reason="", evidence=evidence)
+
+    shops = [1, 2, 2, 1, 3, 2]
+    rows = [
+        row(number, amount, at=10 * number, merchant_id=shop)
+        for number, (amount, shop) in enumerate(zip([1, 5, 8, 5, 6, 9], shops, strict=True))
+    ]
+    # The last four before the last row: 5, 8, 5, 6 at merchants 2, 2, 1, 3; the row itself is at merchant 2.
+    assert [alert["evidence"] for alert in folded(run(filtered), rows, cuts)[0]] == [
+        {
+            "few": 3, "most": "6.00", "least": "6.00", "last": "6.00", "second": "5.00", "same": 2, "sum": "13.00",
+            "shops": 3, "amounts": 2, "gap": "10.00",
+        }
+    ]  # fmt: skip
+
+
+def test_a_rule_may_be_keyed_by_merchant(run):
+    def busy(tx):
+        past = tx.previous(9)
+        return tx.alert(when=past.distinct("user_id") >= 2, reason="{n}", evidence={"n": past.count()})
+
+    rows = [row(1, user=1), row(2, user=2), row(3, user=2, merchant_id=2), row(4, user=2), row(5, user=3)]
+    by_user = run(busy)
+    assert alerting(by_user, rows) == []
+    by_merchant = replace(by_user, key="merchant_id")
+    assert by_merchant.columns == ("id", "user_id")
+    assert [(alert["transaction_id"], alert["reason"]) for alert in folded(by_merchant, rows, [2, 3])[0]] == [
+        (4, "2"), (5, "3"),
+    ]  # fmt: skip
 
 
 def test_parameters_get_their_types_from_defaults_and_annotations(run):
