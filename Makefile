@@ -6,7 +6,7 @@ VENV := .venv
 RUN := PYTHONPATH=jobs $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down status purge demo test test-unit test-spark test-stack lint mutants new-rule lock
+.PHONY: help setup up down status purge demo compare test test-unit test-spark test-stack lint mutants new-rule lock
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -36,6 +36,9 @@ purge: $(STAMP) ## stop the stack and remove its data
 
 demo: $(STAMP) ## write, detect, check: DEMO_SECONDS=60 DEMO_RATE=2000 DEMO_PROFILE=exercise|realistic|hot
 	@$(RUN) -m fraudstream.check.demo
+
+compare: $(STAMP) ## polling, JDBC and CDC on the same rows: GRID=small (20 minutes) or full (hours)
+	@$(RUN) jobs/compare_jdbc_cdc.py --grid $(or $(GRID),small)
 
 test: $(STAMP) ## every test; each part prints its time
 	@tests/run.sh lint unit spark stack

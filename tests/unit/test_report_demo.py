@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from fraudstream.check import demo
+from fraudstream.check.once import Interrupted, alone
 from fraudstream.check.report import assemble
-from fraudstream.check.stages import Interrupted, Options
+from fraudstream.check.stages import Options
 from fraudstream.errors import ConfigError, FraudstreamError
 from fraudstream.stack.settings import load_settings
 from report_runs import checked, made_up_run
@@ -65,7 +66,7 @@ def test_the_users_own_stack_is_never_touched(tmp_path, monkeypatch, capsys):
 
 def test_a_second_demo_in_the_same_place_is_refused(tmp_path, capsys):
     (tmp_path / "demo").mkdir()
-    with demo._alone(tmp_path / "demo"):
+    with alone(tmp_path / "demo", "demo"):
         assert demo.main([]) == 1
     assert capsys.readouterr().err == (
         f"error: another demo runs in {tmp_path / 'demo'}; wait for it or stop it with Ctrl-C.\n"

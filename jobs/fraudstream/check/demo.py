@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg2
@@ -20,9 +15,10 @@ from confluent_kafka import KafkaException
 from fraudstream import cli
 from fraudstream.check import timeline
 from fraudstream.check.live import duration
+from fraudstream.check.once import Interrupted, alone, one_interruption
 from fraudstream.check.page import write_page
 from fraudstream.check.report import assemble
-from fraudstream.check.stages import Interrupted, Options, run_and_check
+from fraudstream.check.stages import Options, run_and_check
 from fraudstream.check.watch import stop_leftover
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, FraudstreamError
@@ -32,14 +28,13 @@ from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
 
 PROFILES = ("exercise", "realistic", "hot")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 the check held, 1 it did not or a component failed, 2 an option is wrong, 128 + n after signal n."""
     options = parse(argv)
     try:
-        with _one_interruption():
+        with one_interruption():
             return _demo(options, load_settings())
     except (FraudstreamError, KafkaException, psycopg2.Error) as error:
         print(cli.paint("error:", "red", sys.stderr), error, file=sys.stderr)
@@ -79,31 +74,13 @@ def _whole(name: str, text: str, low: int, high: int) -> int:
     return int(text)
 
 
-@contextlib.contextmanager
-def _one_interruption() -> Iterator[None]:
-    """The first signal raises Interrupted; later ones are ignored, so that nothing disturbs the stopping."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        print("\nstopping ...", file=sys.stderr, flush=True)
-        raise Interrupted(number)
-
-    former = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
 def _demo(options: Options, user: StackSettings) -> int:
     home = user.home / "demo"
     os.environ["FRAUDSTREAM_HOME"] = str(home)
     settings, pipeline = load_settings(home), load_pipeline()
     rules = [rule for rule in load_rules(RULES_FILE) if rule.status == "live"]
     home.mkdir(parents=True, exist_ok=True)
-    with _alone(home):
+    with alone(home, "demo"):
         _make_room(user, settings, pipeline)
         print(
             f"profile {options.profile}, {options.rate:,} rows/s for {options.seconds} s; starting, catching up and "
@@ -117,16 +94,6 @@ def _demo(options: Options, user: StackSettings) -> int:
     print(summary(report))
     print(f"report: {home / 'report.html'}")
     return 0 if report["passed"] else 1
-
-
-@contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    with (home / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FraudstreamError(f"another demo runs in {home}; wait for it or stop it with Ctrl-C.") from None
-        yield
 
 
 def _make_room(user: StackSettings, settings: StackSettings, pipeline: Pipeline) -> None:

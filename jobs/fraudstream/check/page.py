@@ -21,14 +21,19 @@ _SHOWN_PER_RULE = 3
 
 def write_page(path: Path, report: Mapping[str, Any], run: Run, alerts_table: str) -> None:
     """Render the report with its plots and some alerts of the table lake/alerts."""
+    template = templates().get_template("report.html.j2")
+    text = template.render(report=report, plots=_plots(report, run), examples=example_alerts(alerts_table))
+    path.write_text(text, encoding="utf-8")
+
+
+def templates(*folders: Path) -> Environment:
+    """Templates of `folders` and of this one, whose page.css all pages share."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader([*folders, Path(__file__).parent]), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"ms": milliseconds, "n": number, "share": share}
-    template = environment.get_template("report.html.j2")
-    text = template.render(report=report, plots=_plots(report, run), examples=example_alerts(alerts_table))
-    path.write_text(text, encoding="utf-8")
+    return environment
 
 
 def _plots(report: Mapping[str, Any], run: Run) -> dict[str, str]:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import NewTopic
 from fraudstream.check.children import job
 from fraudstream.check.live import live_view
 from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
+from fraudstream.check.once import Interrupted
 from fraudstream.check.redeliver import redelivering
 from fraudstream.check.report import Run
 from fraudstream.check.verify import verify
@@ -45,10 +46,6 @@ class Options:
     seconds: int
     rate: int
     seed: int
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or a signal to end: everything is stopped on the way out."""
 
 
 def run_and_check(

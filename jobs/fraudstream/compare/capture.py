@@ -1,0 +1,81 @@
+"""The comparison's connector: docker/connect/transactions.json, tuned as it is, on the comparison's own tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import psycopg2
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import NewTopic
+
+from fraudstream.compare import database
+from fraudstream.errors import FraudstreamError, StackError
+from fraudstream.stack import connect, kafka, postgres
+from fraudstream.stack.settings import StackSettings
+
+PREFIX = "compare"
+_OURS = connect.CONNECTORS / "transactions.json"
+
+
+def connector(name: str = PREFIX, slot: str = database.SLOT, tables: str = r"public\.compare_cell.*",
+              snapshot: str = "no_data") -> dict[str, Any]:  # fmt: skip
+    """The connector of the comparison. Its messages are keyed by the tables' primary key."""
+    found = json.loads(_OURS.read_text(encoding="utf-8"))
+    config = found["config"] | {
+        "topic.prefix": name, "slot.name": slot, "publication.name": database.PUBLICATION,
+        "table.include.list": tables, "snapshot.mode": snapshot,
+    }  # fmt: skip
+    for name_of_setting in ("message.key.columns", "signal.data.collection"):
+        config.pop(name_of_setting)
+    return {"name": name, "config": config}
+
+
+def topic_of(table: str, prefix: str = PREFIX) -> str:
+    """The topic of a table."""
+    return f"{prefix}.public.{table}"
+
+
+def create_topic(settings: StackSettings, topic: str) -> None:
+    """Make a topic as the connector would with the first change."""
+    client = kafka.admin(settings)
+    client.create_topics([NewTopic(topic, settings.topic_partitions, 1)])[topic].result(30)
+
+
+def start(settings: StackSettings, seconds: float = 60) -> float:
+    """Register the connector and wait until it reads its slot: what is committed from then on is captured. Returns
+    seconds."""
+    began = time.monotonic()
+    connect.put_connector(settings, connector())
+    while not any(each["name"] == database.SLOT and each["active"] for each in postgres.slots(settings)):
+        if time.monotonic() - began > seconds:
+            state = connect.connector_status(settings, PREFIX)
+            raise FraudstreamError(f"the connector does not read its slot after {seconds:.0f} s: {state}.")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def remove(settings: StackSettings) -> None:
+    """Delete the connectors, topics, slots, tables and publication of the comparison, as far as they answer."""
+    with contextlib.suppress(StackError):
+        for name in connect.connectors(settings):
+            if name.startswith(PREFIX):
+                connect.delete_connector(settings, name)
+    with contextlib.suppress(KafkaException):
+        remove_topics(settings)
+    with contextlib.suppress(psycopg2.OperationalError):  # not answering: its folder is deleted with the stack
+        database.drop_all(settings)
+
+
+def remove_topics(settings: StackSettings) -> None:
+    """Delete the comparison's topics."""
+    client = kafka.admin(settings)
+    names = [
+        name
+        for name in client.list_topics(timeout=10).topics
+        if name.removeprefix("__debezium-heartbeat.").startswith(PREFIX)
+    ]
+    for future in (client.delete_topics(names) if names else {}).values():
+        future.result(30)
