@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -38,7 +39,7 @@ def test_it_draws_every_plot_again(outputs):
 
 def test_it_tells_which_path_when_and_what_is_missed(outputs):
     texts = "\n".join(output.get("data", {}).get("text/plain", "") + output.get("text", "") for output in outputs)
-    assert "figures of 12 cells" in texts
+    assert re.search(r"\d+ figures of \d+ cells", texts)
     assert "one row a minute" in texts
     assert "changes seen, median" in texts
 

@@ -44,7 +44,7 @@ def freshness_and_cost(figures: Figures) -> Figure:
     axes.set_xlabel("seconds from commit to reader, p95")
     axes.set_ylabel("database CPU, ms per s")
     axes.set_ylim(bottom=0)
-    _legend(axes)
+    _legend(made, axes)
     return made
 
 
@@ -62,20 +62,21 @@ def cost_by_readers(figures: Figures) -> Figure:
         axes.set_xticks(list(_CONSUMERS.values()))
         axes.set_ylim(bottom=0)
     both[0].set_ylabel("CPU, ms per s")
-    _legend(both[0])
+    _legend(made, both[0])
     return made
 
 
 def missed_by_interval(figures: Figures) -> Figure:
     """Missed changes by poll interval, by what they are."""
     made, all_axes = figure(len(PATHS), height=3.0, sharey=True)
+    cells = [cell for cell in _INTERVALS if cell in figures.get("cell", {})]
     for axes, (path, label) in zip(all_axes, PATHS.items(), strict=True):
-        below = np.zeros(len(_INTERVALS))
+        below = np.zeros(len(cells))
         for number, (kind, name) in enumerate(_KINDS.items()):
-            counts = [value(figures, "cell", cell, path, f"missed_{kind}") or 0.0 for cell in _INTERVALS]
-            of = [value(figures, "cell", cell, "all", "changes") or 1.0 for cell in _INTERVALS]
+            counts = [value(figures, "cell", cell, path, f"missed_{kind}") or 0.0 for cell in cells]
+            of = [value(figures, "cell", cell, "all", "changes") or 1.0 for cell in cells]
             heights = np.array([100 * count / changes for count, changes in zip(counts, of, strict=True)])
-            axes.bar([f"{seconds} s" for seconds in _INTERVALS.values()], heights, bottom=below, width=0.6,
+            axes.bar([f"{_INTERVALS[cell]} s" for cell in cells], heights, bottom=below, width=0.6,
                      color=COLOURS[number + 1], label=name)  # fmt: skip
             below += heights
         for place, height in enumerate(below):
@@ -83,7 +84,7 @@ def missed_by_interval(figures: Figures) -> Figure:
         axes.set_title(label, loc="left", fontsize=10)
         axes.set_xlabel("poll interval" if path != "cdc" else "poll interval of the others")
     all_axes[0].set_ylabel("% of all changes missed")
-    made.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=8, frameon=False)
+    _legend(made, all_axes[0])
     return made
 
 
@@ -99,15 +100,14 @@ def break_even(figures: Figures) -> Figure:
             axes.plot(rates, heights, color=COLOURS[number], label=f"{readers} reader{'s' * (readers > 1)}")
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_ylim(0.01, 1000)
+        axes.set_ylim(0.005, 100)
         axes.set_title("database" if database_only else "all processes", loc="left", fontsize=10)
         axes.set_xlabel("changes per second")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     both[0].set_ylabel("seconds between polls")
     both[1].annotate("above the line: polling costs less", (0.02, 0.93), xycoords="axes fraction", fontsize=8)
-    if terms:
-        _legend(both[0])
+    _legend(made, both[0])
     return made
 
 
@@ -128,7 +128,7 @@ def freshness_by_cell(figures: Figures) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_xlabel("seconds from commit to reader: dot p50, line to p99")
-    _legend(axes)
+    _legend(made, axes)
     return made
 
 
@@ -141,5 +141,5 @@ DRAWINGS: Mapping[str, Any] = {
 }
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=4, fontsize=8, frameon=False, borderaxespad=0)
+def _legend(made: Figure, axes: Axes) -> None:
+    made.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=8, frameon=False)
