@@ -14,7 +14,10 @@ import pytest
 from fraudstream.stack.settings import REPOSITORY
 
 ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pyarrow")
-SPARK_JOBS = ("detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures")
+SPARK_JOBS = (
+    "detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures",
+    "explain_alert",
+)  # fmt: skip
 
 
 def required(names: tuple[str, ...]) -> set[str]:
