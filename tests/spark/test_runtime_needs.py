@@ -17,6 +17,7 @@ ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pya
 SPARK_JOBS = (
     "detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures",
     "explain_alert",
+    "average_temperature",
 )  # fmt: skip
 
 
