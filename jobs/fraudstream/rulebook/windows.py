@@ -52,14 +52,23 @@ class Histories:
     @cached_property
     def newest(self) -> Integers:
         """The user's greatest event time up to and including each row."""
-        newest = self.times
-        if self.falls.any():
-            newest = newest.copy()
-            ends = np.append(self.starts[1:], len(newest))
-            for user in np.unique(self.slice_of[self.falls]).tolist():
-                part = newest[self.starts[user] : ends[user]]
-                np.maximum.accumulate(part, out=part)
-        return newest
+        return self._running(np.maximum, 1)
+
+    @cached_property
+    def oldest_ahead(self) -> Integers:
+        """The user's smallest event time from each row on."""
+        return self._running(np.minimum, -1)
+
+    def _running(self, choose: np.ufunc, step: int) -> Integers:
+        """The extreme of the user's event times so far, going forwards (step 1) or backwards (-1)."""
+        if not self.falls.any():
+            return self.times
+        found = self.times.copy()
+        ends = np.append(self.starts[1:], len(found))
+        for user in np.unique(self.slice_of[self.falls]).tolist():
+            part = found[self.starts[user] : ends[user]][::step]
+            choose.accumulate(part, out=part)
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,11 +112,9 @@ def visible(window: Window, rows: Histories, judged: Integers) -> Visible:
         return Visible(rows, judged, np.maximum(start, judged - window.rows), nowhere, nowhere)
     time, newest = rows.times[judged], rows.newest[judged]
     after = np.maximum(time - window.span, newest - window.span - LATENESS_US)
-    # No row in front of `low` is later than `after`. Where times do not fall from there on, all behind it are, and
-    # none is later than the judged row.
+    # No row in front of `low` is later than `after`. Behind it one may be as early, and one later than the judged row.
     low = _first_over(after, rows.newest, start, judged)
-    falls = np.cumsum(rows.falls)
-    scattered = np.flatnonzero(falls[judged] > falls[np.minimum(low, judged)])
+    scattered = np.flatnonzero((low < judged) & ((newest > time) | (rows.oldest_ahead[low] <= after)))
     return Visible(rows, judged, low, scattered, after[scattered])
 
 
