@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("new-rule: no name; write make new-rule NAME, like make new-rule round_amounts.")
     for path in new_rule(name):
         print(f"wrote {path.relative_to(REPOSITORY)}")
-    print(f"next: fill in the TODOs; tests/run.sh runs the test; then set status: live for {name} in the rules file.")
+    print(f"next: fill in the TODOs; make test-unit runs the test; then set status: live for {name} in the rules file.")
     return 0
 
 
