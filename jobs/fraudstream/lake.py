@@ -33,6 +33,12 @@ def query(folder: str, table: str, sql: str) -> pa.Table:
     return result.cast(pa.schema(texts))
 
 
+def columns(folder: str, table: str) -> list[str]:
+    """The names of a table's columns; none if there is no such table."""
+    found = open_table(folder, table)
+    return [] if found is None else [field.name for field in found.schema().fields]
+
+
 def open_table(folder: str, table: str) -> Any:
     """The table as deltalake's DeltaTable, None if there is none. Raises FraudstreamError if it cannot be opened."""
     deltalake = library()

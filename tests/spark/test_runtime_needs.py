@@ -16,8 +16,7 @@ from fraudstream.stack.settings import REPOSITORY
 ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pyarrow")
 SPARK_JOBS = (
     "detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures",
-    "explain_alert",
-    "average_temperature",
+    "explain_alert", "triage_alerts", "average_temperature",
 )  # fmt: skip
 
 

@@ -1,0 +1,142 @@
+"""The alerts as an analyst has them on the desk: each with its newest label, and whether it is snoozed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from fraudstream import lake
+from fraudstream.triage import tables
+from fraudstream.triage.times import to_micros
+
+CONFIRMED, DISMISSED = "confirmed", "dismissed"
+LABELS = (CONFIRMED, DISMISSED)
+
+
+class Alert(NamedTuple):
+    """An alert of lake/alerts; `at` is its event time (where that is not known, the time of detection)."""
+
+    alert_id: str
+    rule: str
+    user_id: int
+    transaction_id: int
+    cents: int
+    at: int
+    withdrawn: bool = False
+
+
+class Label(NamedTuple):
+    """A person's judgement of a transaction."""
+
+    transaction_id: int
+    label: str
+    at: int
+    alert_id: str | None = None
+    by: str = ""
+    note: str | None = None
+
+
+class Snooze(NamedTuple):
+    """From `since` on, until before `until`, a rule's alerts on a user are not to be looked at."""
+
+    user_id: int
+    rule: str
+    since: int
+    until: int
+    by: str = ""
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What was known at the moment `at`: later alerts, labels and snoozes are left out."""
+
+    at: int
+    alerts: Sequence[Alert]
+    labels: Mapping[int, Label]  # by transaction: the newest, and of two at the same time the confirmed one
+    snoozes: Sequence[Snooze]
+
+    def label(self, alert: Alert) -> str | None:
+        """The newest label of the alert's transaction."""
+        found = self.labels.get(alert.transaction_id)
+        return found.label if found else None
+
+    def snooze(self, alert: Alert) -> Snooze | None:
+        """What the alert is snoozed by: the newest snooze of its user and rule that had begun at its event time, if it
+        lasted until after it."""
+        known = self._snoozes.get((alert.user_id, alert.rule), [])
+        place = bisect_right(known, alert.at, key=lambda snooze: snooze.since)
+        found = known[place - 1] if place else None
+        return found if found is not None and alert.at < found.until else None
+
+    def is_snoozed(self, alert: Alert) -> bool:
+        """Whether a snooze covers the alert."""
+        return self.snooze(alert) is not None
+
+    def is_replaced(self, snooze: Snooze) -> bool:
+        """Whether a newer snooze of the same user and rule has taken its place before it expired."""
+        known = self._snoozes[snooze.user_id, snooze.rule]
+        return any(each is not snooze and snooze.since <= each.since < snooze.until for each in known)
+
+    @cached_property
+    def _snoozes(self) -> dict[tuple[int, str], list[Snooze]]:
+        """By user and rule, in order; of two that begin at the same time the shorter one counts, and stands last."""
+        found: dict[tuple[int, str], list[Snooze]] = defaultdict(list)
+        for snooze in sorted(self.snoozes, key=lambda snooze: (snooze.since, -snooze.until)):
+            found[snooze.user_id, snooze.rule].append(snooze)
+        return found
+
+
+def desk_at(at: int | None, alerts: Iterable[Alert], labels: Iterable[Label], snoozes: Iterable[Snooze]) -> Desk:
+    """The desk at a moment; None: at the last thing that is known. The alerts are in the order of their times."""
+    alerts, labels, snoozes = list(alerts), list(labels), list(snoozes)
+    if at is None:
+        times = [*(each.at for each in alerts), *(each.at for each in labels), *(each.since for each in snoozes)]
+        at = max(times, default=0)
+    newest: dict[int, Label] = {}
+    for label in sorted(labels, key=lambda label: (label.at, label.label == CONFIRMED)):
+        if label.at <= at:
+            newest[label.transaction_id] = label
+    known = sorted((alert for alert in alerts if alert.at <= at), key=lambda alert: (alert.at, alert.alert_id))
+    return Desk(at, known, newest, [snooze for snooze in snoozes if snooze.since <= at])
+
+
+def open_desk(folder: str, at: int | None = None) -> Desk:
+    """The desk of a lake. Raises FraudstreamError if it has no alerts table."""
+    return desk_at(at, _alerts(folder), _labels(folder), _snoozes(folder))
+
+
+def _alerts(folder: str) -> list[Alert]:
+    is_withdrawn = "status = 'withdrawn'" if "status" in lake.columns(folder, "alerts") else "false"
+    found = lake.query(
+        folder,
+        "alerts",
+        f"""
+        SELECT alert_id, rule, user_id, transaction_id, CAST(coalesce(amount, 0) * 100 AS BIGINT) AS cents,
+               CAST(coalesce(event_time, committed_at, detected_at) AS BIGINT) AS at,
+               coalesce({is_withdrawn}, false) AS withdrawn
+        FROM alerts
+        """,
+    )
+    columns = (found[name].to_pylist() for name in Alert._fields)
+    return [Alert(*row) for row in zip(*columns, strict=True)]
+
+
+def _labels(folder: str) -> list[Label]:
+    return [
+        Label(
+            row["transaction_id"], row["label"], to_micros(row["labelled_at"]), row["alert_id"], row["by"], row["note"]
+        )
+        for row in tables.rows(folder, "labels")
+    ]
+
+
+def _snoozes(folder: str) -> list[Snooze]:
+    return [
+        Snooze(row["user_id"], row["rule"], to_micros(row["since"]), to_micros(row["until"]), row["by"], row["note"])
+        for row in tables.rows(folder, "snoozes")
+    ]
