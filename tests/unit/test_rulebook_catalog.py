@@ -75,6 +75,12 @@ def test_a_version_is_of_name_file_code_and_parameters_alone(load):
     assert len({plain.version, other.version, renamed.version}) == 3
 
 
+@pytest.mark.parametrize(("written", "text"), [("3.0", "3"), ("0.50", "0.5"), ("'1e2'", "100"), ("-0.0", "0")])
+def test_a_number_has_one_text_however_it_is_written(load, written, text):
+    (rule,) = load(f"velocity: {{parameters: {{surcharge: {{VISA: {written}}}}}}}")
+    assert str(rule.parameters["surcharge"]["VISA"]) == text
+
+
 def test_decimals_are_read_as_they_are_written(load):
     rule = load("anomaly: {parameters: {factor: 2.1, floor: '0.10'}}")[0]
     assert (rule.parameters["factor"], rule.parameters["floor"]) == (Decimal("2.1"), Decimal("0.10"))

@@ -269,9 +269,9 @@ def _version(name: str, file: str, definition: Definition, parameters: Mapping[s
 
 
 def _plain(value: Any) -> str:
-    """A decimal without trailing zeros, so that 500 and 500.00 are one version; of labels their digest."""
+    """The text of a decimal; of labels their digest."""
     if isinstance(value, Labels):
         return value.digest
     if not isinstance(value, Decimal):
         raise TypeError(f"{value!r} cannot be part of a rule's version")
-    return format(value.normalize(), "f")
+    return str(value)

@@ -90,7 +90,8 @@ def _parameters(body: Callable[..., Alert]) -> dict[str, Parameter]:
         kind = kinds.get(name, type(argument.default))
         extras = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
         limits = next((each for each in extras if isinstance(each, Range | Duration)), None)
-        found[name] = Parameter(argument.default, get_args(kind)[0] if extras else kind, limits)
+        default = plain_decimal(argument.default) if isinstance(argument.default, Decimal) else argument.default
+        found[name] = Parameter(default, get_args(kind)[0] if extras else kind, limits)
     return found
 
 
@@ -109,7 +110,13 @@ def _decimal(value: Any, parameter: Parameter) -> Decimal:
         raise ValueError("it must be a number") from None
     if not found.is_finite() or abs(found) > _GREATEST or found != round(found, _PLACES):
         raise ValueError(f"it must lie between {-_GREATEST} and {_GREATEST}, with at most {_PLACES} decimal places")
-    return found
+    return plain_decimal(found)
+
+
+def plain_decimal(value: Decimal) -> Decimal:
+    """The same number without trailing zeros or an exponent: 3.0 and 3 are one parameter, whose text may be part of an
+    alert."""
+    return Decimal(format(value.normalize() + 0, "f"))
 
 
 def _choice(value: Any, parameter: Parameter) -> str:
