@@ -147,7 +147,8 @@ def _budget(given: argparse.Namespace) -> int:
     from fraudstream.triage.text import budget_text
 
     desk = open_desk(given.lake, given.at)
-    found = spent(desk, given.days, parse_budgets(given.budget))
+    stated = {rule.name: rule.budget for rule in load_rules(given.rules_file) if rule.budget is not None}
+    found = spent(desk, given.days, stated if given.budget is None else parse_budgets(given.budget))
     machine = {"at": desk.at, "rules": [{**asdict(rule), "days_over": rule.days_over} for rule in found]}
     _show(given, machine, budget_text(desk, given.days, found))
     return int(any(rule.days_over for rule in found))
@@ -205,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     command(_snoozes, "list the snoozes, expired ones too")
     command(_quality, "say how good the rules were by the labels, and what all of them missed", rules)
     budget = command(_budget, "compare each rule's alerts a day with its budget", rules)
-    budget.add_argument("--budget", default="", metavar="RULE=N/day,...", help="instead of those in conf/rules.yaml")
+    budget.add_argument("--budget", metavar="RULE=N/day,...", help="instead of those in the rules file")
     return parser
 
 

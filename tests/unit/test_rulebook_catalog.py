@@ -66,12 +66,14 @@ def test_one_rule_file_may_run_under_several_names(load):
 def test_a_version_is_of_name_file_code_and_parameters_alone(load):
     plain = load("anomaly: {severity: low}")[0]
     same = load(
-        "anomaly: {severity: high, status: paused, snapshot: judge, parameters: {floor: 500.00, factor: '3.0'}}"
+        "anomaly: {severity: high, status: paused, snapshot: judge, budget: 5/day, "
+        "parameters: {floor: 500.00, factor: '3.0'}}"
     )[0]
     other = load("anomaly: {parameters: {floor: 500.01}}")[0]
     renamed = load("oddity: {rule: anomaly}")[0]
     assert re.fullmatch("[0-9a-f]{12}", plain.version)
     assert plain.version == same.version
+    assert (plain.budget, same.budget) == (None, 5)
     assert len({plain.version, other.version, renamed.version}) == 3
 
 
@@ -98,12 +100,14 @@ REFUSED = [
     ("\nfast: {rule: velocty}", "line 2: no rule velocty in", "Did you mean velocity?"),
     ("anomaly: {rule: [a]}", "line 1: no rule a list in", "A new rule is a file of its name there."),
     ("anomaly:\n  severty: high", "line 2: unknown key severty.", "Did you mean severity?"),
+    ("anomaly: {budget: 5}", "line 1: budget: '5' is no budget", "write it like 50/day"),
+    ("anomaly: {budget: [5/day]}", "budget: 'a list' is no budget", "write it like 50/day"),
     ("anomaly: {severity: hgih}", "severity is 'hgih'.", "Did you mean high? Allowed are low, medium, high, critical."),
     ("anomaly: {status: off}", "status is 'off'.", "Allowed are live, paused."),
     ("anomaly: {trigger: fast}", "trigger is 'fast'.", "Allowed are micro-batch, real-time."),
     ("anomaly: {snapshot: [judge]}", "snapshot is a list.", "Allowed are join, judge."),
     ("anomaly: {corrections: on}", "corrections is 'on'.", "There is only off so far."),
-    ("a:\n- 1", "line 1: a must be a mapping of rule, parameters, severity", "for the defaults write {}"),
+    ("a:\n- 1", "line 1: a must be a mapping of rule, parameters, budget, severity", "for the defaults write {}"),
     ("anomaly:", "line 1: anomaly must be a mapping", "for the defaults write {}"),
     ("anomaly: {parameters: 3}", "line 1: parameters must be a mapping", ""),
     (

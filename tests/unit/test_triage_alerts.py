@@ -131,6 +131,15 @@ def test_a_budget_that_is_exceeded_makes_the_exit_code_1(lake, capsys):
     assert (code, lines[-1]) == (0, "No rule exceeds a budget.")
 
 
+def test_budgets_stand_in_the_rules_file(lake, capsys, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("high_amount: {budget: 1/day}\nanomaly: {}")
+    code, lines = run(capsys, lake, "budget", "--days", "3", "--rules-file", str(rules))
+    assert (code, lines[-1]) == (1, "high_amount exceeds its budget of 1/day: 2 on 2026-03-01")
+    rules.write_text("high_amount: {}")
+    assert run(capsys, lake, "budget", "--rules-file", str(rules))[1][-1] == "No rule has a budget."
+
+
 def test_empty_results_are_said_in_words(tmp_path, capsys):
     lake = write_lake(tmp_path, [change(1, "1.00")], [])
     for command, said in (

@@ -18,6 +18,7 @@ import yaml
 
 from fraudstream import rules as rule_files
 from fraudstream.errors import ConfigError
+from fraudstream.rulebook.budget import per_day
 from fraudstream.rulebook.definition import Definition
 from fraudstream.rulebook.earlier import Window
 from fraudstream.rulebook.kept import COLUMNS
@@ -35,7 +36,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "snapshot": ("join", "judge"),
     "corrections": ("off",),
 }
-_KEYS = ("rule", "parameters", *_ALLOWED)
+_KEYS = ("rule", "parameters", "budget", *_ALLOWED)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Rule:
     parameters: Mapping[str, Any]
     version: str
     key: str
+    budget: int | None = None  # alerts a day
 
     @cached_property
     def alert(self) -> Alert:
@@ -170,7 +172,7 @@ def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     del chosen["corrections"]
     rule = Rule(
         name=name, rule=file, parameters=parameters, version=_version(name, file, definition, parameters),
-        key=definition.key, **chosen,
+        key=definition.key, budget=_budget(settings, path), **chosen,
     )  # fmt: skip
     _check_whole(rule, here)
     return rule
@@ -199,6 +201,16 @@ def _chosen(key: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path:
         hint = " There is only off so far." if key == "corrections" else _hint(str(node.value), allowed)
         raise ConfigError(f"{path}, line {_line(node)}: {key} is {_shown(node)}.{hint}")
     return str(node.value)
+
+
+def _budget(settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path: Path) -> int | None:
+    if "budget" not in settings:
+        return None
+    node = settings["budget"][1]
+    try:
+        return per_day(node.value if isinstance(node, yaml.ScalarNode) else _shown(node))
+    except ValueError as error:
+        raise ConfigError(f"{path}, line {_line(node)}: budget: {error}.") from error
 
 
 def _rule_file(name: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], here: str, path: Path) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.rulebook.budget import per_day
 from fraudstream.triage.desk import Desk
 from fraudstream.triage.times import DAY_US
-
-_BUDGET = re.compile(r"(\d{1,9})/day", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -30,21 +28,13 @@ class Spent:
         return [] if self.budget is None else [day for day, count in self.by_day.items() if count > self.budget]
 
 
-def parse_budget(text: str) -> int:
-    """The number of "50/day". Raises ValueError for another text."""
-    match = _BUDGET.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is no budget; write it like 50/day")
-    return int(match[1])
-
-
 def parse_budgets(text: str) -> dict[str, int]:
     """The budgets of "anomaly=50/day,velocity=20/day". Raises FraudstreamError for another text."""
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         rule, _, budget = part.partition("=")
         try:
-            found[rule.strip()] = parse_budget(budget)
+            found[rule.strip()] = per_day(budget)
         except ValueError as error:
             raise FraudstreamError(f"--budget: {part!r}: {error}, as in anomaly=50/day,velocity=20/day.") from None
     return found
