@@ -10,11 +10,13 @@ GRANT CONNECT ON DATABASE mydb, office_db TO capture, batch, app;
 
 \connect mydb
 GRANT USAGE ON SCHEMA dbz TO capture;
-GRANT SELECT ON public.transactions TO capture, batch;
+GRANT SELECT ON public.transactions, public.people_big TO capture, batch;
 GRANT SELECT, UPDATE ON dbz.heartbeat TO capture;
 GRANT SELECT, INSERT, DELETE ON dbz.signal TO capture;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.transactions TO app;
 GRANT USAGE ON SEQUENCE public.transactions_id_seq TO app;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE, MAINTAIN ON public.people_big TO app;
+GRANT USAGE, UPDATE ON SEQUENCE public.people_big_id_seq TO app;
 GRANT USAGE ON SCHEMA truth TO app;
 GRANT SELECT, INSERT, DELETE ON truth.frauds TO app;
 
