@@ -16,7 +16,8 @@ from fraudstream.stack.settings import REPOSITORY
 ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pyarrow")
 SPARK_JOBS = (
     "detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures",
-    "explain_alert", "triage_alerts", "average_temperature",
+    "explain_alert", "triage_alerts", "average_temperature", "query_people", "mirror_people",
+    "produce_people", "poll_transactions",
 )  # fmt: skip
 
 
