@@ -1,7 +1,7 @@
 """Triage alerts: label them, look at them as cases, snooze a user's alerts of a rule, and see how good the rules are.
 
 Labels and snoozes are rows of their own in Delta (lake/labels, lake/snoozes) that are only ever added; lake/alerts is
-not touched. Reports are as of --at, by default the last thing that the lake knows, so they can be repeated.
+not touched. Lists and reports are as of --at, by default of the newest alert with every label, and can be repeated.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, default=PIPELINE_FILE, help="another pipeline.yaml")
     common.add_argument("--lake", help="another lake (default: that of the pipeline.yaml)")
-    common.add_argument("--at", metavar="TIME", help="as of this time, like 2026-03-01T12:00:00Z")
+    common.add_argument(
+        "--at", metavar="TIME", help="as of this time, like 2026-03-01T12:00:00Z (to record: default now)"
+    )
     common.add_argument("--json", action="store_true", help="one JSON object, for machines; times in microseconds")
     author = argparse.ArgumentParser(add_help=False)
     author.add_argument("--note", help="why")

@@ -46,9 +46,10 @@ def test_what_comes_after_the_moment_is_not_known():
     assert ([each.alert_id for each in desk.alerts], desk.labels, list(desk.snoozes)) == (["a"], {}, [])
 
 
-def test_without_a_moment_the_last_thing_known_is_it():
-    assert desk_at(None, [alert("a", 2)], [label(1, "confirmed", 4)], [snooze(3, 90)]).at == 4 * HOUR
-    assert desk_at(None, [], [], []).at == 0
+def test_without_a_moment_it_is_the_newest_alert_and_every_decision_is_known():
+    desk = desk_at(None, [alert("a", 2), alert("b", 1)], [label(1, "confirmed", 4)], [snooze(3, 90)])
+    assert (desk.at, list(desk.labels), len(desk.snoozes)) == (2 * HOUR, [1], 1)
+    assert desk_at(None, [], [label(1, "confirmed", 4)], []).at == 0
 
 
 @pytest.mark.parametrize(

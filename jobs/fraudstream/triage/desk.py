@@ -53,7 +53,7 @@ class Snooze(NamedTuple):
 
 @dataclass(frozen=True)
 class Desk:
-    """What was known at the moment `at`: later alerts, labels and snoozes are left out."""
+    """What was known at the moment `at`."""
 
     at: int
     alerts: Sequence[Alert]
@@ -92,17 +92,20 @@ class Desk:
 
 
 def desk_at(at: int | None, alerts: Iterable[Alert], labels: Iterable[Label], snoozes: Iterable[Snooze]) -> Desk:
-    """The desk at a moment; None: at the last thing that is known. The alerts are in the order of their times."""
-    alerts, labels, snoozes = list(alerts), list(labels), list(snoozes)
-    if at is None:
-        times = [*(each.at for each in alerts), *(each.at for each in labels), *(each.since for each in snoozes)]
-        at = max(times, default=0)
+    """The desk at a moment. None: at the newest alert, and whatever people decided since is known, so that an old lake
+    can be worked on. The alerts are in the order of their times."""
+    known = sorted(alerts, key=lambda alert: (alert.at, alert.alert_id))
+    last = known[-1].at if known else 0
     newest: dict[int, Label] = {}
     for label in sorted(labels, key=lambda label: (label.at, label.label == CONFIRMED)):
-        if label.at <= at:
+        if at is None or label.at <= at:
             newest[label.transaction_id] = label
-    known = sorted((alert for alert in alerts if alert.at <= at), key=lambda alert: (alert.at, alert.alert_id))
-    return Desk(at, known, newest, [snooze for snooze in snoozes if snooze.since <= at])
+    return Desk(
+        at=last if at is None else at,
+        alerts=[alert for alert in known if at is None or alert.at <= at],
+        labels=newest,
+        snoozes=[snooze for snooze in snoozes if at is None or snooze.since <= at],
+    )
 
 
 def open_desk(folder: str, at: int | None = None) -> Desk:
