@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     wrong = differing(results)
     for name in wrong:
         print(f"{cli.paint('differs:', 'red')} the ways do not agree on: {name}")
+    if wrong and "mirror" in given.ways:
+        print("The mirror has what its topic had when it was last kept; run mirror_people --until-caught-up once more.")
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(results, default=str, indent=1), encoding="utf-8")
