@@ -18,7 +18,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.stack.settings import load_settings
 
 _EXAMPLES = """examples:
-  make compare                                     # the small grid: twelve cells of 45 s, under 20 minutes
+  make compare                                     # the small grid: thirteen cells of 45 s, under 20 minutes
   make compare GRID=full                           # cells of 60 s, crossed and repeated: some hours
   ./spark-submit.sh compare_jdbc_cdc --fresh       # forget what an interrupted run has measured
 

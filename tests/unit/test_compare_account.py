@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from fraudstream.compare import cell, database
 from fraudstream.compare.account import Seen, account, cents, changes_of
+from fraudstream.compare.grid import BASE
 from fraudstream.compare.outage import recovery
 from fraudstream.compare.sightings import Sightings, read_sightings
 from fraudstream.input.ledger import LedgerTransaction
@@ -81,8 +85,9 @@ def test_a_row_that_was_there_before_is_stale_or_a_ghost_when_its_change_is_not_
 
 
 def test_what_comes_twice_is_repeated_and_what_was_never_committed_is_unknown():
-    found = account(changes_of(LEDGER), [*ALL, ALL[0], Seen(16.0, "c", 99, 1)], late_after_s=1.0)
+    found = account(changes_of(LEDGER), [*ALL, ALL[0]._replace(at=20.0), Seen(16.0, "c", 99, 1)], late_after_s=1.0)
     assert (found.repeated, found.unknown, found.missed_in_all) == (1, 1, 0)
+    assert found.freshness_s == pytest.approx([0.1] * 6)  # the first sighting counts
 
 
 @pytest.mark.parametrize(("text", "expected"), [("12.34", 1234), ("0.29", 29), ("99999999.99", 9999999999)])
@@ -104,3 +109,27 @@ def test_sightings_come_back_from_their_file(tmp_path):
     kept.add(2.25, "d", 7, None)
     kept.write(tmp_path / "seen.csv")
     assert read_sightings(tmp_path / "seen.csv") == [Seen(1.5, "c", 7, 1234), Seen(2.25, "d", 7, None)]
+
+
+@pytest.mark.parametrize(
+    ("table", "seen", "said"),
+    [
+        ({1: 102, 2: 200, 4: 5}, ALL, []),
+        ({1: 101, 2: 200, 4: 5}, ALL, ["the ledger and PostgreSQL differ in 1 rows"]),
+        ({1: 102, 2: 200, 3: 300, 4: 5}, ALL, ["the ledger and PostgreSQL differ in 1 rows"]),
+        ({1: 102, 2: 200, 9: 1, 4: 5}, ALL, ["the ledger and PostgreSQL differ in 1 rows"]),
+        ({1: 102, 2: 200, 4: 5}, ALL[:-1], ["cdc missed 1 changes", "cdc's copy of the table is wrong in 1 rows"]),
+        (
+            {1: 102, 2: 200, 4: 5},
+            [*ALL, Seen(1.0, "c", 1, 7)],
+            ["cdc saw 1 changes that were never committed", "cdc's copy of the table is wrong in 1 rows"],
+        ),
+    ],
+)
+def test_what_must_be_equal_is_compared_row_by_row(monkeypatch, table, seen, said):
+    # Rows 4 and below were there before; row 4 is never touched.
+    monkeypatch.setattr(database, "table_values", lambda settings, name: table)
+    changes = changes_of(LEDGER)
+    accounts = {"poll_id": [account(changes, [], 1.0)], "cdc": [account(changes, seen, 1.0)]}
+    found = cell._unequal(None, replace(BASE, table_rows=4), "t", changes, accounts)
+    assert found == said

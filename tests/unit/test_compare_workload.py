@@ -67,13 +67,13 @@ def test_one_row_a_minute_is_one_row_in_45_seconds():
     assert len(plan(1 / 60, 140, 1000)) == 3
 
 
-def test_the_small_grid_is_twelve_cells_of_45_s_that_differ_from_the_base_in_one_thing():
+def test_the_small_grid_is_thirteen_cells_of_45_s_that_differ_from_the_base_in_one_thing():
     cells = small().cells
-    assert len(cells) == len({cell.key for cell in cells}) == 12
+    assert len(cells) == len({cell.key for cell in cells}) == 13
     assert all(cell.seconds == 45 for cell in cells)
     base = cells[0]
     for cell in cells[1:]:
-        names = ("rate", "interval_s", "table_rows", "consumers", "identity")
+        names = ("rate", "interval_s", "table_rows", "consumers", "identity", "pace")
         assert sum(getattr(cell, name) != getattr(base, name) for name in names) == 1
     assert {cell.consumers for cell in cells} == {1, 2, 4, 8}
     assert {cell.interval_s for cell in cells} == {1, 5, 30}

@@ -42,6 +42,7 @@ def run_bulk(settings: StackSettings, rows: int, folder: Path) -> tuple[list[Mea
     database.create_table(settings, TABLE, rows, "full")
     try:
         expected = _expected(settings)
+        capture.await_decoded(settings)
         found = measured("bulk", "bulk", 1, "all", {"rows": rows})
         failures = []
         for way, read in (("copy", _copy), ("spark_jdbc", _spark), ("cdc", _snapshot)):

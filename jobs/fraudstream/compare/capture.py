@@ -12,12 +12,18 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 
 from fraudstream.compare import database
+from fraudstream.compare.grid import Pace
 from fraudstream.errors import FraudstreamError, StackError
-from fraudstream.stack import connect, kafka, postgres
+from fraudstream.stack import connect, guard, kafka, postgres
 from fraudstream.stack.settings import StackSettings
 
 PREFIX = "compare"
 _OURS = connect.CONNECTORS / "transactions.json"
+
+
+_UNHURRIED = {
+    "poll.interval.ms": "500", "transaction.boundary": "interval", "transaction.boundary.interval.ms": "1000",
+}  # fmt: skip
 
 
 def connector(name: str = PREFIX, slot: str = database.SLOT, tables: str = r"public\.compare_cell.*",
@@ -38,6 +44,14 @@ def topic_of(table: str, prefix: str = PREFIX) -> str:
     return f"{prefix}.public.{table}"
 
 
+def set_pace(settings: StackSettings, pace: Pace) -> None:
+    """Give the connector another pace, which restarts its task; without effect where it has that pace."""
+    found = connector()
+    if pace != "quick":
+        found["config"] |= _UNHURRIED
+    connect.put_connector(settings, found)
+
+
 def create_topic(settings: StackSettings, topic: str) -> None:
     """Make a topic as the connector would with the first change."""
     client = kafka.admin(settings)
@@ -55,6 +69,16 @@ def start(settings: StackSettings, seconds: float = 60) -> float:
             raise FraudstreamError(f"the connector does not read its slot after {seconds:.0f} s: {state}.")
         time.sleep(0.1)
     return time.monotonic() - began
+
+
+def await_decoded(settings: StackSettings, seconds: float = 60) -> None:
+    """Return once the slot has passed the end of the log: until then the walsender is busy with what was written."""
+    end, limit = database.wal_position(settings), time.monotonic() + seconds
+    while (guard.confirmed_lsn(settings, database.SLOT, "mydb") or 0) < end:
+        if time.monotonic() > limit:
+            state = connect.connector_status(settings, PREFIX)
+            raise FraudstreamError(f"the connector does not reach the end of the log in {seconds:.0f} s: {state}.")
+        time.sleep(0.1)
 
 
 def remove(settings: StackSettings) -> None:

@@ -60,6 +60,7 @@ def run_cell(settings: StackSettings, cell: Cell, folder: Path, seed: int = 0) -
     ledger = Ledger(ledger_file)
     writer = WorkloadWriter(settings.dsn("app"), table, cell.table_rows, ledger)
     try:
+        capture.set_pace(settings, cell.pace)
         database.write_marker(settings, table)
         options = reader_options(settings, table, cell.interval_s)
         with running(PATHS, cell.consumers, folder, options) as readers:
@@ -161,7 +162,8 @@ def _common(cell: Cell, changes: Sequence[Change], window: Window) -> dict[str, 
     kinds = [change.kind for change in changes]
     return {
         "rate": cell.rate, "interval_s": cell.interval_s, "table_rows": cell.table_rows, "consumers": cell.consumers,
-        "identity_full": float(cell.identity == "full"), "seconds": cell.seconds,
+        "identity_full": float(cell.identity == "full"), "pace_quick": float(cell.pace == "quick"),
+        "seconds": cell.seconds,
         "changes": len(changes), **{f"changes_{kind}": kinds.count(kind) for kind in KINDS},
         "changes_per_s": len(changes) / max(window.write_s, 1e-9),
         "window_s": window.seconds, "write_s": window.write_s,

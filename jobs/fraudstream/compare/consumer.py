@@ -21,19 +21,7 @@ _PATIENCE_S = 0.5
 
 def consume(options: dict[str, Any], commands: Commands, sightings: Sightings) -> Iterator[dict[str, Any]]:
     """Read the topic as it grows; says when the first message has come (or the partitions, with `resume`)."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": options["bootstrap"],
-            "group.id": options["group"],
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "auto.commit.interval.ms": 1000,
-            "topic.metadata.refresh.interval.ms": 1000,
-            "reconnect.backoff.max.ms": 1000,
-            "log_level": 0,
-        }
-    )
+    consumer = _consumer(options)
     reached: dict[int, int] = {}
     consumer.subscribe([options["topic"]])
     ready, messages, octets, marker = False, 0, 0, 0
@@ -62,6 +50,22 @@ def consume(options: dict[str, Any], commands: Commands, sightings: Sightings) -
             break
     yield {"messages": messages, "value_bytes": octets}
     consumer.close()
+
+
+def _consumer(options: dict[str, Any]) -> Any:
+    return Consumer(
+        {
+            "bootstrap.servers": options["bootstrap"],
+            "group.id": options["group"],
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "auto.commit.interval.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 1000,
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 0,
+        }
+    )
 
 
 def _batch(consumer: Any) -> list[Any]:

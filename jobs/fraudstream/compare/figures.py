@@ -97,6 +97,8 @@ def model_error(figures: Figures, database_only: bool) -> float | None:
         if cell in (IDLE, BUSY) or not terms:
             continue
         common = _medians(paths["all"])
+        if not common.get("pace_quick", 1.0):
+            continue  # another connector than the model's
         for path in ("poll_id", "poll_updated", "cdc"):
             used = cost.used_by(_medians(paths[path]), common, database_only)
             measured = (used.shared + used.readers) / used.window_s

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Identity = Literal["full", "default"]
+Pace = Literal["quick", "once a second"]
 ONE_A_MINUTE = 1 / 60
 
 
@@ -25,6 +26,8 @@ class Cell:
     """Readers of each path, one process each."""
     identity: Identity = "full"
     """The table's REPLICA IDENTITY."""
+    pace: Pace = "quick"
+    """Of the connector: docker/connect's, whose Kafka transactions end with every poll, or one that ends them later."""
     seconds: float = 45.0
     repeat: int = 1
 
@@ -59,11 +62,12 @@ _AXES = (
     replace(BASE, name="consumers 4", consumers=4),
     replace(BASE, name="consumers 8", consumers=8),
     replace(BASE, name="identity default", identity="default"),
+    replace(BASE, name="CDC once a second", pace="once a second"),
 )
 
 
 def small() -> Grid:
-    """Twelve cells of 45 s, each once: fits into 20 minutes on two cores."""
+    """Thirteen cells of 45 s, each once: fits into 20 minutes on two cores."""
     return Grid(name="small", cells=(BASE, *_AXES), outage_s=15.0, repeats=1)
 
 

@@ -68,6 +68,7 @@ def run_outage(
 ) -> tuple[list[Measurement], list[str]]:
     """The measurements of one outage, and what was not equal that must be."""
     folder.mkdir(parents=True, exist_ok=True)
+    capture.set_pace(settings, BASE.pace)
     database.create_table(settings, table_of(f"outage_{victim}"), BASE.table_rows, BASE.identity)
     capture.create_topic(settings, capture.topic_of(table_of(f"outage_{victim}")))
     with ExitStack() as ending:

@@ -137,6 +137,7 @@ def _stack(settings: StackSettings, home: Path, say: Callable[[str], None]) -> I
             _keep(home, "start", standing.start_costs(settings, up_s, postgres_s, connector_s), [])
         say(f"warming up for {WARM_UP.seconds:.0f} s: a JVM's first changes are its dearest")
         run_cell(settings, WARM_UP, home / "work" / WARM_UP.key)
+        shutil.rmtree(home / "work" / WARM_UP.key)
         yield
         _keep(home, "memory", standing.memory_at_the_end(settings), [])
     except (Exception, Interrupted):
