@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 import pytest
 
 from fraudstream.compare.account import KINDS
+from fraudstream.compare.answers import shown
 from fraudstream.compare.figures import derived, gather, models, value
 from fraudstream.compare.grid import small
 from fraudstream.compare.measurement import Measurement, measured, read_csv, write_csv
-from fraudstream.compare.report import shown, summary, write_report
+from fraudstream.compare.report import summary, write_report
 from fraudstream.compare.run import Outcome
 from fraudstream.compare.standing import settings_lines
 from fraudstream.compare.verdicts import verdicts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
@@ -14,7 +15,7 @@ from confluent_kafka.admin import NewTopic
 from fraudstream.compare import database
 from fraudstream.compare.grid import Pace
 from fraudstream.errors import FraudstreamError, StackError
-from fraudstream.stack import connect, guard, kafka, postgres
+from fraudstream.stack import connect, guard, kafka
 from fraudstream.stack.settings import StackSettings
 
 PREFIX = "compare"
@@ -45,30 +46,37 @@ def topic_of(table: str, prefix: str = PREFIX) -> str:
 
 
 def set_pace(settings: StackSettings, pace: Pace) -> None:
-    """Give the connector another pace, which restarts its task; without effect where it has that pace."""
+    """Give the connector another pace and wait until its new task reads the slot; without effect where it has it."""
     found = connector()
     if pace != "quick":
         found["config"] |= _UNHURRIED
+    name, config = connect.read_connector(settings, found)
+    if connect.connectors(settings).get(name) != {**config, "name": name}:
+        _register(settings, found)
+
+
+def start(settings: StackSettings) -> float:
+    """Register the connector and wait until it reads its slot: what is committed from then on is captured. Returns
+    seconds."""
+    began = time.monotonic()
+    _register(settings, connector())
+    return time.monotonic() - began
+
+
+def _register(settings: StackSettings, found: Mapping[str, Any], seconds: float = 60) -> None:
+    before, limit = database.slot_reader(settings), time.monotonic() + seconds
     connect.put_connector(settings, found)
+    while database.slot_reader(settings) in (None, before):
+        if time.monotonic() > limit:
+            state = connect.connector_status(settings, PREFIX)
+            raise FraudstreamError(f"the connector does not read its slot after {seconds:.0f} s: {state}.")
+        time.sleep(0.1)
 
 
 def create_topic(settings: StackSettings, topic: str) -> None:
     """Make a topic as the connector would with the first change."""
     client = kafka.admin(settings)
     client.create_topics([NewTopic(topic, settings.topic_partitions, 1)])[topic].result(30)
-
-
-def start(settings: StackSettings, seconds: float = 60) -> float:
-    """Register the connector and wait until it reads its slot: what is committed from then on is captured. Returns
-    seconds."""
-    began = time.monotonic()
-    connect.put_connector(settings, connector())
-    while not any(each["name"] == database.SLOT and each["active"] for each in postgres.slots(settings)):
-        if time.monotonic() - began > seconds:
-            state = connect.connector_status(settings, PREFIX)
-            raise FraudstreamError(f"the connector does not read its slot after {seconds:.0f} s: {state}.")
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def await_decoded(settings: StackSettings, seconds: float = 60) -> None:

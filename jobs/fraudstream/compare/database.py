@@ -171,6 +171,14 @@ def retained_bytes(settings: StackSettings) -> int:
     return next((each["retained_bytes"] or 0 for each in postgres.slots(settings) if each["name"] == SLOT), 0)
 
 
+def slot_reader(settings: StackSettings) -> int | None:
+    """Pid of the walsender that reads the comparison's slot now; None without one."""
+    with postgres.cursor(settings) as cursor:
+        cursor.execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [SLOT])
+        row = cursor.fetchone()
+        return None if row is None else row[0]
+
+
 def reset_statements(settings: StackSettings) -> bool:
     """Forget the statements so far. Returns whether pg_stat_statements is there at all."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from fraudstream import cli
 from fraudstream.check.page import templates
 from fraudstream.check.plots import as_svg
+from fraudstream.compare.answers import shown
 from fraudstream.compare.cost import break_even_interval, break_even_readers
 from fraudstream.compare.drawing import DRAWINGS, PATHS
 from fraudstream.compare.figures import Figures, gather, model_error, models, value
@@ -76,15 +77,6 @@ def summary(report: Mapping[str, Any]) -> str:
     lines += [f"- {failure}" for failure in report["failures"]]
     lines.append(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
     return "\n".join(lines)
-
-
-def shown(number: float | None) -> str:
-    """Three figures of a number: 1234.5 -> "1,234", 0.0123 -> "0.0123"; a dash for None."""
-    if number is None:
-        return "-"
-    if number == 0 or abs(number) >= 100:
-        return f"{number:,.0f}"
-    return f"{number:,.1f}" if abs(number) >= 10 else f"{number:.3g}"
 
 
 def _getter(figures: Figures) -> Any:
