@@ -13,6 +13,8 @@ ALERT_FIELDS = (
     "offset", "partition", "reason", "rule", "rule_version", "score", "severity", "topic", "transaction_id", "tx_id",
     "user_id",
 )  # fmt: skip
+# What the alerts of a rule with corrections have besides: which judgement of the transaction it is, and its change.
+REVISION_FIELDS = ("changed_by", "revision", "status")
 _EPOCH = datetime(1970, 1, 1)
 _CYCLE_US = 146_097 * 86_400_000_000  # 400 years
 
@@ -25,7 +27,7 @@ def alert_id(rule: str, rule_version: str, transaction_id: int) -> str:
 def message(payload: Mapping[str, Any]) -> tuple[str, str]:
     """Kafka key and value of an alert. The value is canonical JSON (sorted keys, no spaces, nulls kept), so that a
     repeated batch repeats the same bytes."""
-    if set(payload) != set(ALERT_FIELDS):
+    if set(payload) - set(REVISION_FIELDS) != set(ALERT_FIELDS):
         raise ValueError(f"an alert has the fields {ALERT_FIELDS}, not {sorted(payload)}")
     value = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return payload["alert_id"], value

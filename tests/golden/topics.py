@@ -52,14 +52,65 @@ class Golden:
     rows: Mapping[int, tuple[int, str]] | None  # the mirror's current rows: id -> (user, amount); None: not stated
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """A golden file for rules with corrections; ids as in Golden."""
+
+    name: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    messages: tuple[Message, ...]
+    alerts: Mapping[str, tuple[tuple[int, str, int], ...]]  # rule -> (transaction id, status, revision) in their order
+    evidence: Mapping[str, Mapping[tuple[int, str, int], Mapping[str, Any]]]
+    counts: Mapping[str, Mapping[str, Any]]  # "entries", and those of each rule with corrections
+
+
 def goldens() -> list[Golden]:
-    """All golden files by number."""
-    return [load(path) for path in sorted(FOLDER.glob("[0-9]*.yaml"))]
+    """All golden files by number, without those for rules with corrections."""
+    return [load(path) for path in sorted(FOLDER.glob("[0-9]*.yaml")) if not _read(path).get("corrections")]
+
+
+def corrected_goldens() -> list[Corrected]:
+    """The golden files for rules with corrections, by number."""
+    paths = (path for path in sorted(FOLDER.glob("[0-9]*.yaml")) if _read(path).get("corrections"))
+    return [load_corrected(path) for path in paths]
+
+
+def load_corrected(path: Path) -> Corrected:
+    """The golden file at `path`, for rules with corrections."""
+    found = _read(path)
+    unknown = set(found) - {"point", "corrections", "rules", "topic", "messages", "evidence", "counts"}
+    if unknown:
+        raise ValueError(f"{path.name}: unknown keys {sorted(unknown)}")
+    number = int(path.name.split("_")[0])
+
+    def alert(text: str) -> tuple[int, str, int]:
+        n, status, revision = text.split()
+        return number * 100_000 + int(n), status, int(revision)
+
+    return Corrected(
+        name=path.stem,
+        parameters=found.get("rules") or {},
+        messages=tuple(messages_of(found["topic"], number)),
+        alerts={rule: tuple(map(alert, found["messages"][rule])) for rule in RULES},
+        evidence={
+            rule: {alert(text): figures for text, figures in by_alert.items()}
+            for rule, by_alert in (found.get("evidence") or {}).items()
+        },
+        counts={
+            "entries": found["counts"]["entries"],
+            **{rule: found["counts"].get(rule, found["counts"]["rules"]) for rule in RULES},
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def load(path: Path) -> Golden:
     """The golden file at `path`."""
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = _read(path)
     unknown = set(found) - {"point", "rules", "topic", "alerts", "evidence", "counts", "rows"}
     if unknown:
         raise ValueError(f"{path.name}: unknown keys {sorted(unknown)}")
@@ -83,7 +134,7 @@ def load(path: Path) -> Golden:
     )
 
 
-def pour(files: Sequence[Golden]) -> list[Message]:
+def pour(files: Sequence[Golden | Corrected]) -> list[Message]:
     """The messages of several files in one topic, one file after the other, offsets counted on."""
     next_offset: dict[int, int] = {}
     poured = []
@@ -192,7 +243,8 @@ def _expanded(ids: str, time: str) -> Iterator[tuple[str, str]]:
 
 def _add_row(topic: _Topic, op: str, plain: Sequence[str], partition: int, context: _Context) -> None:
     row = _row(plain, context)
-    old = _row([plain[0], plain[1], context.options.get("was", plain[2]), plain[3]], context)
+    was, user = context.options.get("was", plain[2]), context.options.get("from", plain[1])
+    old = None if was == "none" else _row([plain[0], user, was, plain[3]], context)
     before, after = {"c": (None, row), "r": (None, row), "u": (old, row), "d": (row, None)}[op]
     snapshot = {"snapshot": "true"} if op == "r" else {}
     stated = replace(context, options={**snapshot, **context.options})

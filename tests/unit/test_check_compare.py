@@ -19,6 +19,7 @@ from fraudstream.check.compare import (
     percentile,
     precision_recall,
 )
+from fraudstream.check.corrected import judge_corrected
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.payload import wrong_fields
 from fraudstream.check.settings import settings_for
@@ -228,3 +229,56 @@ def test_precision_is_over_all_frauds_and_recall_per_kind():
         "recall": {"all": 0.3333, "amount_jump": 0.0, "burst": 0.5},
     }
     assert found["any"]["recall"]["all"] == 0.6667
+
+
+CORRECTED = judge_corrected(
+    arrivals(
+        messages_of("c 1..3 u1 10.00 +0/120\nc 4 u1 600.00 +360\nu 4 u1 700.00 +360 was=600.00\nd 4 u1 700.00 +360", 1),
+        262_144,
+    ),
+    settings_for("anomaly", {}),
+)
+
+
+def revision_of(revision: int, status: str, **values) -> AlertMessage:
+    """What the corrected rule writes: 4 alerts as message 3, is amended by 4 and withdrawn by 5."""
+    changed_by = f"{TOPIC}-0-{revision + 3}" if revision else None
+    given = {"offset": revision + 3, "revision": revision, "status": status, "changed_by": changed_by, **values}
+    return replace(message_of(payload_of(**given)), offset=10 + revision)
+
+
+REVISIONS = (
+    revision_of(0, "open"),
+    revision_of(1, "amended", amount="700.00"),
+    revision_of(2, "withdrawn", amount="700.00", evidence={}),
+)
+ROW = replace(archived_of(REVISIONS[1]), status="withdrawn", revision=2)
+
+
+def compared_revisions(messages=REVISIONS, row=ROW):
+    check = partial(wrong_fields, rule="anomaly", version="v1", severity="high", topic=TOPIC, corrections=True)
+    return compare_alerts("anomaly", CORRECTED, messages, [row], check)[1]
+
+
+def test_an_alert_that_was_amended_and_withdrawn_is_right():
+    assert compared_revisions() == []
+
+
+def test_a_revision_that_is_missing_or_says_something_else_fails():
+    assert "1 judgements of the oracle have no message" in compared_revisions(REVISIONS[:2], replace(
+        ROW, status="amended", revision=1
+    ))[0]  # fmt: skip
+    open_again = replace(REVISIONS[1], payload={**REVISIONS[1].payload, "status": "open"})
+    open_again = replace(
+        open_again, value=json.dumps(open_again.payload, sort_keys=True, separators=(",", ":")).encode()
+    )
+    assert "should have {'status': 'amended'}" in compared_revisions((REVISIONS[0], open_again, REVISIONS[2]))[0]
+
+
+def test_a_row_that_does_not_show_the_last_revision_that_stood_fails():
+    stale = replace(archived_of(REVISIONS[0]), status="withdrawn", revision=2)
+    assert "not the first message" in compared_revisions(row=stale)[0]
+
+
+def test_a_row_without_the_newest_status_fails():
+    assert "have not the status" in compared_revisions(row=archived_of(REVISIONS[1]))[0]

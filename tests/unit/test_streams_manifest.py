@@ -53,6 +53,16 @@ def test_other_buckets_than_the_checkpoints_are_refused(checkpoint: Path):
         claim_checkpoint(str(checkpoint), MADE_WITH)
 
 
+def test_corrections_are_neither_switched_on_nor_off_on_a_checkpoint(checkpoint: Path):
+    claim_in_another_process(checkpoint, {**MADE_WITH, "corrections": "on"})
+    with pytest.raises(GuardError, match="made with corrections = on, now it is not set"):
+        claim_checkpoint(str(checkpoint), MADE_WITH)
+    other = checkpoint.parent / "other"
+    claim_in_another_process(other, MADE_WITH)
+    with pytest.raises(GuardError, match="made with corrections = not set, now it is on"):
+        claim_checkpoint(str(other), {**MADE_WITH, "corrections": "on"})
+
+
 def test_a_second_driver_on_a_held_checkpoint_is_refused(checkpoint: Path):
     claim_checkpoint(str(checkpoint), MADE_WITH)
     second = claim_in_another_process(checkpoint, MADE_WITH)

@@ -25,6 +25,16 @@ def test_a_redelivered_and_a_superseded_record_count_as_ignored():
     assert parts["read"] == sum(parts[name] for name in progress.PARTS)
 
 
+def test_corrections_are_a_part_and_changes_that_correct_nothing_are_ignored():
+    folded = {"judged": 5, "history": 1, "redelivered": 2, "superseded": 0, "corrected": 4, "not_kept": 3}
+    parts = progress.parts_of(entries(read=20, judge=6, history=0, ignored=4), {**folded, "uncorrected": 1, **others()})
+    assert parts == {
+        "read": 20, "judged": 5, "history": 1, "corrected": 4, "unjudged": 0, "unreadable": 0, "ignored": 10,
+        "redelivered": 2, "superseded": 0, "not_kept": 3, "uncorrected": 1,
+    }  # fmt: skip
+    assert parts["read"] == parts["corrected"] + sum(parts[name] for name in progress.PARTS)
+
+
 def test_what_only_the_fold_could_read_is_counted_with_the_rest():
     counts = entries(read=20, judge=10, unjudged=1, unreadable=0, ignored=1)
     folded = {

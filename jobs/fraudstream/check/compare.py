@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fraudstream.check.oracle import PARTS, Judgement, Verdict
+from fraudstream.check.oracle import Judgement, Verdict
 
 _EXAMPLES = 5
 # Position of a judgement: transaction id, partition and offset of the change that was judged.
@@ -30,6 +30,16 @@ class AlertMessage:
         """Which judgement it is."""
         return self.payload["transaction_id"], self.payload["partition"], self.payload["offset"]
 
+    @property
+    def status(self) -> str:
+        """The alert's; without corrections it is open."""
+        return str(self.payload.get("status", "open"))
+
+    @property
+    def revision(self) -> int:
+        """The alert's; without corrections it is 0."""
+        return int(self.payload.get("revision", 0))
+
 
 @dataclass(frozen=True)
 class ArchivedAlert:
@@ -38,6 +48,8 @@ class ArchivedAlert:
     alert_id: str
     transaction_id: int
     payload: str
+    status: str = "open"
+    revision: int = 0
 
 
 def compare_alerts(
@@ -117,15 +129,25 @@ def _payload_failures(
 
 
 def _archive_failures(name: str, messages: Sequence[AlertMessage], archived: Sequence[ArchivedAlert]) -> list[str]:
-    first: dict[str, bytes] = {}
-    for message in sorted(messages, key=lambda message: message.offset):
-        first.setdefault(message.payload["alert_id"], message.value)
+    shown: dict[str, bytes] = {}
+    newest: dict[str, tuple[str, int]] = {}
+    # The highest revision that stands decides what is shown; of copies the first.
+    for message in sorted(messages, key=lambda each: (each.status == "withdrawn", -each.revision, each.offset)):
+        shown.setdefault(message.payload["alert_id"], message.value)
+    for message in sorted(messages, key=lambda each: (-each.revision, each.offset)):
+        newest.setdefault(message.payload["alert_id"], (message.status, message.revision))
     rows = Counter(row.alert_id for row in archived)
     doubled = {row.transaction_id for row in archived if rows[row.alert_id] > 1}
-    altered = {row.transaction_id for row in archived if first.get(row.alert_id, b"") != row.payload.encode()}
+    altered = {row.transaction_id for row in archived if shown.get(row.alert_id, b"") != row.payload.encode()}
+    behind = {
+        row.transaction_id
+        for row in archived
+        if newest.get(row.alert_id, (row.status, row.revision)) != (row.status, row.revision)
+    }
     return [
         *_stated(doubled, f"{name}: %d alerts stand more than once in lake/alerts"),
         *_stated(altered, f"{name}: %d alerts in lake/alerts are not the first message of their alert_id in Kafka"),
+        *_stated(behind, f"{name}: %d alerts in lake/alerts have not the status of their newest message in Kafka"),
     ]
 
 
@@ -152,7 +174,7 @@ def compare_counts(
 ) -> tuple[dict[str, int], list[str]]:
     """The query's parts of the conservation law summed over its committed batches, and where they differ from the
     oracle's."""
-    names = ("read", *PARTS, "ignored")
+    names = ("read", *parts, "ignored")
     found = dict.fromkeys(names, 0)
     torn = 0
     for line in lines:

@@ -141,7 +141,10 @@ class Progress:
                 self.durations.append((line["at"], line["duration_ms"], counts.get("read", 0)))
 
 
-_COUNTS = ("read", "judged", "history", "unjudged", "unreadable", "ignored", "redelivered", "superseded", "alerts")
+_COUNTS = (
+    "read", "judged", "history", "corrected", "unjudged", "unreadable", "ignored", "redelivered", "superseded",
+    "not_kept", "uncorrected", "alerts",
+)  # fmt: skip
 
 
 class Observer:

@@ -59,10 +59,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An alert: the arrival that was judged and the figures that decided."""
+    """An alert: the arrival that was judged and the figures that decided. With corrections, `revision` counts those of
+    the transaction, and `status` is open, amended or withdrawn (which has no figures)."""
 
     arrival: Arrival
     figures: Mapping[str, Number]
+    status: str = "open"
+    revision: int = 0
 
     @property
     def transaction_id(self) -> int:
@@ -117,6 +120,7 @@ class HighAmount:
 
     over: Number = 4500_00
     over_amount: Comparison = operator.gt
+    remembered: int = REMEMBERED  # matters with corrections alone
 
 
 Settings = Anomaly | Velocity | HighAmount
@@ -149,7 +153,7 @@ def _entry(message: Message, max_bytes: int) -> tuple[str, str, ChangeEvent | No
     if ignored:
         return "ignored", ignored, event
     assert event.row is not None
-    if not _judgeable(event.row, event.captured_ms):
+    if not is_judgeable(event.row, event.captured_ms):
         return "unjudged", "", event
     return ("judge" if event.op == "c" else "history"), "", event
 
@@ -164,7 +168,8 @@ def _ignored_as(event: ChangeEvent) -> str | None:
     return {"u": "update", "d": "delete", "t": "truncate"}.get(event.op)
 
 
-def _judgeable(row: Row, captured_ms: int | None) -> bool:
+def is_judgeable(row: Row, captured_ms: int | None) -> bool:
+    """Whether a rule can weigh the row."""
     if row.cents is None or row.created_at is None or row.created_at < 0:
         return False
     return captured_ms is None or row.created_at <= captured_ms * 1000 + DAY_US
@@ -208,7 +213,11 @@ def _judge(
         return "superseded", None
     figures = None
     if judged:
-        figures = _anomaly(user, row, settings) if isinstance(settings, Anomaly) else _velocity(user, row, settings)
+        figures = (
+            anomaly_figures(user, row, settings)
+            if isinstance(settings, Anomaly)
+            else velocity_figures(user, row, settings)
+        )
     _enter(user, row, inserted)
     return "", figures
 
@@ -233,7 +242,8 @@ def _enter(user: User, row: Row, inserted: bool) -> None:
     user.streamed = user.streamed or inserted
 
 
-def _anomaly(user: User, row: Row, settings: Anomaly) -> dict[str, Number] | None:
+def anomaly_figures(user: User, row: Row, settings: Anomaly) -> dict[str, Number] | None:
+    """The figures of the alert that the user's next row makes, if any."""
     past = user.amounts[-settings.history :]
     n, total, amount = len(past), sum(past), row.cents
     assert amount is not None
@@ -248,7 +258,8 @@ def _anomaly(user: User, row: Row, settings: Anomaly) -> dict[str, Number] | Non
     return {"n": n, "sum": total, "earlier": len(user.amounts)} if unusual else None
 
 
-def _velocity(user: User, row: Row, settings: Velocity) -> dict[str, Number] | None:
+def velocity_figures(user: User, row: Row, settings: Velocity) -> dict[str, Number] | None:
+    """The same for velocity."""
     time = row.created_at
     assert time is not None
     newest = max(user.newest, time)

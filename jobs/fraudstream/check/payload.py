@@ -14,24 +14,23 @@ from fraudstream.check.oracle import Judgement, Number
 
 
 def wrong_fields(
-    judgement: Judgement, value: bytes, rule: str, version: str, severity: str, topic: str
+    judgement: Judgement, value: bytes, rule: str, version: str, severity: str, topic: str, corrections: bool = False
 ) -> dict[str, Any]:
     """The fields of the alert message `value` that are wrong, each with what it should be; empty if all is right."""
     payload: dict[str, Any] = json.loads(value)
     event, row = judgement.arrival.event, judgement.arrival.row
     assert event is not None
-    assert row.created_at is not None
-    expected = {
+    expected: dict[str, Any] = {
         "alert_id": hashlib.sha256(f"{rule}|{version}|{row.id}".encode()).hexdigest(),
         "rule": rule,
         "rule_version": version,
         "severity": severity,
         "user_id": row.user_id,
         "transaction_id": row.id,
-        "amount": _amount(row.cents or 0),
+        "amount": None if row.cents is None else _amount(row.cents),
         "card_type": row.card_type,
         "merchant_id": row.merchant_id,
-        "event_time": _moment(row.created_at, "microseconds"),
+        "event_time": None if row.created_at is None else _moment(row.created_at, "microseconds"),
         "lsn": event.lsn,
         "tx_id": event.tx_id,
         "topic": topic,
@@ -40,8 +39,13 @@ def wrong_fields(
         "committed_at": None if event.committed_ms is None else _moment(event.committed_ms * 1000, "milliseconds"),
         "captured_at": None if event.captured_ms is None else _moment(event.captured_ms * 1000, "milliseconds"),
     }
+    if corrections:
+        expected |= _revision(judgement, topic)
     wrong = {name: right for name, right in expected.items() if payload.get(name, "absent") != right}
-    wrong |= _wrong_figures(judgement.figures, row.cents or 0, payload)
+    if judgement.status != "withdrawn":
+        wrong |= _wrong_figures(judgement.figures, row.cents or 0, payload)
+    elif (payload.get("evidence"), payload.get("score", "absent")) != ({}, None):
+        wrong["evidence"] = {}
     wrong |= dict.fromkeys(payload.keys() - expected.keys() - {"score", "evidence", "reason"}, "absent")
     if not payload.get("reason"):
         wrong["reason"] = "a sentence"
@@ -49,6 +53,12 @@ def wrong_fields(
     if value != canonical:
         wrong["value"] = canonical.decode()
     return wrong
+
+
+def _revision(judgement: Judgement, topic: str) -> dict[str, Any]:
+    arrival = judgement.arrival
+    change = f"{topic}-{arrival.partition}-{arrival.offset}" if judgement.revision else None
+    return {"status": judgement.status, "revision": judgement.revision, "changed_by": change}
 
 
 def _wrong_figures(figures: Mapping[str, Number], cents: int, payload: Mapping[str, Any]) -> dict[str, Any]:

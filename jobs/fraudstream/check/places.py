@@ -44,9 +44,9 @@ def current_rows(path: str) -> Iterator[tuple[Any, ...]]:
     yield from zip(*(columns[name] for name in names), strict=True)
 
 
-def archived_alerts(path: str) -> list[tuple[str, str, int, str]]:
-    """(rule, alert_id, transaction id, payload) of every row of lake/alerts."""
-    return _tuples(path, ["rule", "alert_id", "transaction_id", "payload"])
+def archived_alerts(path: str) -> list[tuple[str, str, int, str, str, int]]:
+    """(rule, alert_id, transaction id, payload, status, revision) of every row of lake/alerts."""
+    return _tuples(path, ["rule", "alert_id", "transaction_id", "payload", "status", "revision"])
 
 
 def quarantined(path: str) -> list[tuple[int, int, bytes | None]]:

@@ -20,6 +20,7 @@ from fraudstream.check.compare import (
     compare_rows,
     precision_recall,
 )
+from fraudstream.check.corrected import judge_corrected
 from fraudstream.check.mistakes import power
 from fraudstream.check.oracle import Arrival, HighAmount, Settings, Verdict, arrivals, judge_topic
 from fraudstream.check.payload import wrong_fields
@@ -66,7 +67,7 @@ def verify(
         _check_rules(pipeline, live, verdicts, messages),
         _check_quarantine(pipeline, topic, records),
         _check_archive(pipeline, sum(map(len, messages.values())) + no_alerts),
-        _check_power(topic, verdicts, required=profile == "hot"),
+        _check_power(topic, live, verdicts, required=profile == "hot"),
     )
     for figures, failed in steps:
         report |= figures
@@ -74,14 +75,15 @@ def verify(
     if no_alerts:
         failures.append(f"{kafka.alerts_topic}: {no_alerts} messages are no alerts")
     if profile == "realistic":
-        found = {name: {alert.transaction_id for alert in verdict.alerts} for name, (_, verdict) in verdicts.items()}
+        found = {name: _standing(verdict) for name, (_, verdict) in verdicts.items()}
         report["precision_recall"] = precision_recall(found, places.frauds(settings.dsn("postgres")))
     return {"passed": not failures, "failures": failures, **report}
 
 
 def _judged(topic: Sequence[Arrival], rule: Rule) -> tuple[Settings, Verdict]:
     settings = settings_for(rule.rule, rule.parameters)
-    return settings, judge_topic(topic, settings, judge_snapshot=rule.snapshot == "judge")
+    judge = judge_corrected if rule.corrections == "on" else judge_topic
+    return settings, judge(topic, settings, judge_snapshot=rule.snapshot == "judge")
 
 
 def alert_messages(records: Iterable[Record]) -> tuple[dict[str, list[AlertMessage]], int]:
@@ -133,15 +135,15 @@ def _check_rules(
     messages: Mapping[str, Sequence[AlertMessage]],
 ) -> tuple[dict[str, Any], list[str]]:
     archived: dict[str, list[ArchivedAlert]] = defaultdict(list)
-    for rule_name, alert_id, transaction, payload in places.archived_alerts(pipeline.table("alerts")):
-        archived[rule_name].append(ArchivedAlert(alert_id, transaction, payload))
+    for row in places.archived_alerts(pipeline.table("alerts")):
+        archived[row[0]].append(ArchivedAlert(*row[1:]))
     report: dict[str, Any] = {}
     failures: list[str] = []
     for rule in (rule for rule in rules if rule.name in verdicts):
         verdict, found = verdicts[rule.name][1], messages.get(rule.name, [])
         check = partial(
             wrong_fields, rule=rule.name, version=rule.version, severity=rule.severity,
-            topic=pipeline.kafka.transactions_topic,
+            topic=pipeline.kafka.transactions_topic, corrections=rule.corrections == "on",
         )  # fmt: skip
         report[rule.name], failed = compare_alerts(rule.name, verdict, found, archived.get(rule.name, []), check)
         failures += failed
@@ -168,8 +170,21 @@ def _check_archive(pipeline: Pipeline, messages: int) -> tuple[dict[str, Any], l
     return {}, failures if read != messages else []
 
 
+def _standing(verdict: Verdict) -> set[int]:
+    """The transactions whose alert is not withdrawn in the end."""
+    last = {alert.transaction_id: alert.status for alert in verdict.alerts}
+    return {transaction for transaction, status in last.items() if status != "withdrawn"}
+
+
 def _check_power(
-    topic: Sequence[Arrival], verdicts: Mapping[str, tuple[Settings, Verdict]], *, required: bool
+    topic: Sequence[Arrival],
+    rules: Sequence[Rule],
+    verdicts: Mapping[str, tuple[Settings, Verdict]],
+    *,
+    required: bool,
 ) -> tuple[dict[str, Any], list[str]]:
-    figures = power(topic, verdicts)
+    # The mistakes are tried on first judgements.
+    corrected = {rule.name for rule in rules if rule.corrections == "on"} & verdicts.keys()
+    first = {name: (verdicts[name][0], judge_topic(topic, verdicts[name][0])) for name in corrected}
+    figures = power(topic, {**verdicts, **first})
     return {"power": figures}, figures["reasons"] if required else []

@@ -36,6 +36,18 @@ class Rows:
         """Each row's user, as a position in `users`."""
         return np.repeat(np.arange(len(self.users)), self.lengths)
 
+    @property
+    def has_streamed(self) -> Integers:
+        """Whether a `judge` message of each user has entered."""
+        result: Integers = self.streamed | (np.bincount(self.user_of[self.judge], minlength=len(self.users)) > 0)
+        return result
+
+    @property
+    def reach(self) -> Integers:
+        """The greatest event time that each row's place has had."""
+        times = self.columns["created_at"]
+        return times + self.columns["rewound"] if "rewound" in self.columns else times
+
     def where(self, wanted: Integers) -> Rows:
         """The rows of the mask; every user stays."""
         if wanted.all():

@@ -34,7 +34,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "status": ("live", "paused"),
     "trigger": ("micro-batch", "real-time"),
     "snapshot": ("join", "judge"),
-    "corrections": ("off",),
+    "corrections": ("off", "on"),
 }
 _KEYS = ("rule", "parameters", "budget", *_ALLOWED)
 
@@ -53,6 +53,7 @@ class Rule:
     version: str
     key: str
     budget: int | None = None  # alerts a day
+    corrections: str = "off"
 
     @cached_property
     def alert(self) -> Alert:
@@ -69,14 +70,21 @@ class Rule:
 
     @property
     def stateless(self) -> bool:
-        """Whether the rule looks at no earlier transaction."""
-        return not self.windows
+        """Whether the rule needs no earlier transaction: it looks at none, and corrects none."""
+        return not self.windows and self.corrections == "off"
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """What is kept of an earlier transaction: its id, and what the rule sees of it."""
         seen = columns_seen(self.alert)
-        return tuple(name for name in COLUMNS if name == "id" or name in seen)
+        return (*(name for name in COLUMNS if name == "id" or name in seen), *self._of_places)
+
+    @property
+    def _of_places(self) -> tuple[str, ...]:
+        """What is kept of a place in a history that may be corrected."""
+        if self.corrections == "off":
+            return ()
+        return ("lsn", "mark", "rewound") if self.span else ("lsn", "mark")
 
     @property
     def remembered(self) -> int:
@@ -169,7 +177,6 @@ def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     file = _rule_file(name, settings, here, path)
     definition = definition_of(file)
     parameters = _parameters(file, definition, settings.get("parameters"), path)
-    del chosen["corrections"]
     rule = Rule(
         name=name, rule=file, parameters=parameters, version=_version(name, file, definition, parameters),
         key=definition.key, budget=_budget(settings, path), **chosen,
@@ -198,8 +205,7 @@ def _chosen(key: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path:
         return default
     node = settings[key][1]
     if not isinstance(node, yaml.ScalarNode) or node.value not in allowed:
-        hint = " There is only off so far." if key == "corrections" else _hint(str(node.value), allowed)
-        raise ConfigError(f"{path}, line {_line(node)}: {key} is {_shown(node)}.{hint}")
+        raise ConfigError(f"{path}, line {_line(node)}: {key} is {_shown(node)}.{_hint(str(node.value), allowed)}")
     return str(node.value)
 
 
@@ -267,9 +273,11 @@ def _check_whole(rule: Rule, here: str) -> None:
         raise ConfigError(f"{here}: rule {rule.rule} cannot be built with these parameters: {error}.") from error
     except Exception as error:  # whatever the author of the rule has written
         raise ConfigError(f"{here}: rule {rule.rule} fails with {type(error).__name__}: {error}.") from error
+    if rule.corrections == "on" and rule.key != "user_id":
+        raise ConfigError(f"{here}: {rule.name} has the key {rule.key}; corrections are for rules with key user_id.")
     if rule.trigger == "real-time" and not stateless:
         raise ConfigError(
-            f"{here}: {rule.name} looks at earlier transactions, which real-time mode cannot; set trigger: micro-batch."
+            f"{here}: {rule.name} needs earlier transactions, which real-time mode has not; set trigger: micro-batch."
         )
 
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.corrections import marked, rounds
 from fraudstream.rulebook.evaluation import Judged, holds
 from fraudstream.rulebook.exact import Integers
-from fraudstream.rulebook.kept import nothing_kept, pack, unpack
+from fraudstream.rulebook.kept import Kept, nothing_kept, pack, unpack
 from fraudstream.rulebook.payload import alert_payloads
 from fraudstream.rulebook.redelivery import redelivered, superseded
+from fraudstream.rulebook.rejudging import fold_round
 from fraudstream.rulebook.windows import LATENESS_US, Histories
 
 
@@ -31,6 +33,9 @@ class Fold:
     history: int
     redelivered: int
     superseded: int
+    corrected: int = 0
+    not_kept: int = 0
+    uncorrected: int = 0
 
 
 def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
@@ -39,10 +44,12 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
     Columns of the batch, as long as each other and in any order: `judge` (bool; False: a row of a snapshot, which
     only joins the history unless the rule has `snapshot: judge`); int64 `partition`, `offset`, `id`, `user_id`,
     `cents`, `created_at` (microseconds), `merchant_id`, `lsn`, `tx_id`, `committed_ms`, `captured_ms`, of which the
-    last five may be NULL (payload.NULL); `card_type` (object, None for null). All changes of a user are in one
-    partition.
+    last five may be NULL (payload.NULL); `card_type` (object, None for null); for a rule with corrections `change`
+    (corrections.Change). All changes of a user are in one partition.
     """
     kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
+    if rule.corrections == "on":
+        return _corrected(rule, kept, batch, topic)
     rows, others = merged(kept, batch, rule.key)
     again = redelivered(rows, remembered=rule.remembered, span=rule.span)
     rows = rows.where(~again)
@@ -50,7 +57,7 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
     rows = rows.where(~overtaken)
     positions = np.flatnonzero(rows.place >= 0 if rule.snapshot == "judge" else rows.judge)
     return Fold(
-        state=pack(appended(others, rows.where(_still_kept(rows, rule)), _streamed(rows))),
+        state=pack(appended(others, rows.where(_still_kept(rows, rule)), rows.has_streamed)),
         alerts=_alerts(rule, rows, positions, batch, topic),
         judged=len(positions),
         history=int((rows.place >= 0).sum()) - len(positions),
@@ -59,15 +66,21 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
     )
 
 
+def _corrected(rule: Rule, kept: Kept, batch: Batch, topic: str) -> Fold:
+    counts = dict.fromkeys(
+        ("judged", "history", "redelivered", "superseded", "corrected", "not_kept", "uncorrected"), 0
+    )
+    alerts = []
+    for part in rounds(marked(batch, rule), rule.key):
+        kept, found, counted = fold_round(rule, kept, part, topic)
+        alerts += found
+        counts = {name: count + counted[name] for name, count in counts.items()}
+    return Fold(pack(kept), alerts, **counts)
+
+
 def state_of(rule: Rule, history: Batch) -> bytes:
     """The state after `history` (columns as of `fold`): a new rule starts from it as if it had always been there."""
     return fold(rule, None, history, "").state
-
-
-def _streamed(rows: Rows) -> Integers:
-    """Whether a `judge` message of each user has entered."""
-    result: Integers = rows.streamed | (np.bincount(rows.user_of[rows.judge], minlength=len(rows.users)) > 0)
-    return result
 
 
 def _still_kept(rows: Rows, rule: Rule) -> Integers:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fraudstream.rulebook.exact import Integers
 
-COLUMNS = ("id", "cents", "created_at", "merchant_id", "user_id")
+COLUMNS = ("id", "cents", "created_at", "merchant_id", "user_id", "lsn", "mark", "rewound")
 _FORMAT = 2
 _HEAD = struct.Struct("<BBQQ")  # format, columns (a bit each), users, rows
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from fraudstream import alerts
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.corrections import Change
 from fraudstream.rulebook.deviation import rounded, split
 from fraudstream.rulebook.evaluation import Judged, number, variance
 from fraudstream.rulebook.exact import NULL as NULL
+from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.expressions import Expression
 from fraudstream.rulebook.transaction import sentence_parts
 
@@ -18,6 +20,15 @@ _CHANGE = (
     "id", "user_id", "cents", "card_type", "merchant_id", "created_at", "lsn", "tx_id", "partition", "offset",
     "committed_ms", "captured_ms",
 )  # fmt: skip
+_CHANGED = "withdrawn: the transaction, as it was changed, does not alert"
+_WITHDRAWN = {
+    Change.REPLACE: _CHANGED,
+    Change.JOIN: _CHANGED,
+    Change.FOLLOW: _CHANGED,
+    Change.BLANK: "withdrawn: the transaction, as it was changed, cannot be judged",
+    Change.DELETE: "withdrawn: the transaction was deleted",
+    Change.LEAVE: "withdrawn: the transaction was moved to another user or id",
+}
 
 
 def alert_payloads(rule: Rule, judged: Judged, topic: str) -> list[dict[str, Any]]:
@@ -36,6 +47,19 @@ def alert_payloads(rule: Rule, judged: Judged, topic: str) -> list[dict[str, Any
         )
         for row in range(len(scores))
     ]
+
+
+def withdrawal_payloads(rule: Rule, changes: Mapping[str, Integers], topic: str) -> list[dict[str, Any]]:
+    """The payloads of the changes that end an alert, which have no figures."""
+    columns = {name: changes[name].tolist() for name in (*_CHANGE, "change")}
+    rows = ({name: column[row] for name, column in columns.items()} for row in range(len(columns["id"])))
+    return [_payload(rule, row, {}, None, topic, reason=_WITHDRAWN[row["change"]]) for row in rows]
+
+
+def revised(payload: Mapping[str, Any], status: str, revision: int) -> dict[str, Any]:
+    """The payload of a rule with corrections; `revision` 0 is the judgement of the transaction itself."""
+    change = f"{payload['topic']}-{payload['partition']}-{payload['offset']}" if revision else None
+    return {**payload, "status": status, "revision": revision, "changed_by": change}
 
 
 def figure(value: Fraction | None, whole: bool) -> int | str | None:
@@ -71,10 +95,11 @@ def sentence(reason: str, figures: Mapping[str, Any]) -> str:
 
 
 def _payload(
-    rule: Rule, change: Mapping[str, Any], figures: Mapping[str, Any], score: Any, topic: str
+    rule: Rule, change: Mapping[str, Any], figures: Mapping[str, Any], score: Any, topic: str, reason: str = ""
 ) -> dict[str, Any]:
     transaction_id = int(change["id"])
-    amount = alerts.format_cents(int(change["cents"]))
+    cents, created_at = _nullable(change["cents"]), _nullable(change["created_at"])
+    amount = None if cents is None else alerts.format_cents(cents)
     return {
         "alert_id": alerts.alert_id(rule.name, rule.version, transaction_id),
         "rule": rule.name,
@@ -86,9 +111,9 @@ def _payload(
         "card_type": change["card_type"],
         "merchant_id": _nullable(change["merchant_id"]),
         "score": score,
-        "reason": sentence(rule.alert.reason, {**figures, "amount": amount, "score": score}),
+        "reason": reason or sentence(rule.alert.reason, {**figures, "amount": amount, "score": score}),
         "evidence": figures,
-        "event_time": alerts.format_micros(int(change["created_at"])),
+        "event_time": None if created_at is None else alerts.format_micros(created_at),
         "lsn": _nullable(change["lsn"]),
         "tx_id": _nullable(change["tx_id"]),
         "topic": topic,

@@ -16,7 +16,7 @@ def redelivered(rows: Rows, *, remembered: int, span: int) -> Integers:
     ends = rows.ends
     for user in _users_with_repeated_ids(rows).tolist():
         part = slice(int(ends[user] - rows.lengths[user]), int(ends[user]))
-        times = rows.columns["created_at"][part] if span else result[part]
+        times = rows.reach[part] if span else result[part]
         columns = (rows.place[part], rows.columns["id"][part], times, rows.judge[part])
         each = zip(*(column.tolist() for column in columns), strict=True)
         result[part] = _redelivered_of_user(list(each), bool(rows.streamed[user]), remembered, span)
@@ -28,8 +28,8 @@ def superseded(rows: Rows) -> Integers:
     history = (rows.place >= 0) & ~rows.judge
     if not history.any():
         return history
-    before = np.cumsum(rows.judge) - rows.judge
-    in_batch = before > np.repeat(before[rows.ends - rows.lengths], rows.lengths)
+    before = np.append(0, np.cumsum(rows.judge))
+    in_batch = before[:-1] > np.repeat(before[rows.ends - rows.lengths], rows.lengths)
     result: Integers = history & (rows.streamed[rows.user_of] | in_batch)
     return result
 

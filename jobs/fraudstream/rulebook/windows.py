@@ -24,12 +24,23 @@ LATENESS_US = 600_000_000  # 10 minutes: how far behind a user's newest event ti
 
 
 @dataclass(frozen=True)
+class Places:
+    """Of rows with places between them that corrections have left empty: the number of each one's place, and the user's
+    greatest event time up to there, which a correction may have taken away since."""
+
+    numbers: Integers
+    newest: Integers
+
+
+@dataclass(frozen=True)
 class Histories:
-    """Entered rows by user and order. `starts` are those of the users' slices; `slice_of` gives each row's user."""
+    """Entered rows by user and order. `starts` are those of the users' slices; `slice_of` gives each row's user;
+    `places`: where they stand if not one behind the other."""
 
     columns: Mapping[str, Integers]
     starts: Integers
     slice_of: Integers
+    places: Places | None = None
 
     @property
     def cents(self) -> Integers:
@@ -52,7 +63,7 @@ class Histories:
     @cached_property
     def newest(self) -> Integers:
         """The user's greatest event time up to and including each row."""
-        return self._running(np.maximum, 1)
+        return self._running(np.maximum, 1) if self.places is None else self.places.newest
 
     @cached_property
     def oldest_ahead(self) -> Integers:
@@ -109,13 +120,22 @@ def visible(window: Window, rows: Histories, judged: Integers) -> Visible:
     start = rows.starts[rows.slice_of[judged]]
     if window.rows:
         nowhere = np.zeros(0, dtype=np.int64)
-        return Visible(rows, judged, np.maximum(start, judged - window.rows), nowhere, nowhere)
+        return Visible(rows, judged, _among_last(window.rows, rows, start, judged), nowhere, nowhere)
     time, newest = rows.times[judged], rows.newest[judged]
     after = np.maximum(time - window.span, newest - window.span - LATENESS_US)
     # No row in front of `low` is later than `after`. Behind it one may be as early, and one later than the judged row.
     low = _first_over(after, rows.newest, start, judged)
     scattered = np.flatnonzero((low < judged) & ((newest > time) | (rows.oldest_ahead[low] <= after)))
     return Visible(rows, judged, low, scattered, after[scattered])
+
+
+def _among_last(number: int, rows: Histories, start: Integers, judged: Integers) -> Integers:
+    """The first row on the `number` places in front of each judged one."""
+    if rows.places is None:
+        first: Integers = np.maximum(start, judged - number)
+        return first
+    places = rows.places.numbers
+    return _first_over(places[judged] - number - 1, places, start, judged)
 
 
 def _first_over(bound: Integers, keys: Integers, start: Integers, end: Integers) -> Integers:

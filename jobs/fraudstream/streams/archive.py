@@ -1,16 +1,24 @@
-"""The archive of alerts: fraud.alerts into lake/alerts, an alert_id once however often a batch is repeated."""
+"""The archive of alerts: fraud.alerts into lake/alerts, an alert_id once however often a batch is repeated.
+
+Of an alert's revisions the highest wins. One that withdraws the alert changes no more than that: the row goes on to say
+what the alert was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import append_line
 from fraudstream.streams.tables import ALERT_PAYLOAD, ALERTS, create_table, names
+
+_REVISION = ("status", "revision", "changed_by")
+_ARCHIVED = "coalesce(archived.revision, 0)"
+_COUNTS = ("count(1) as read", "count_if(alert_id is null) as unreadable", "count_if(revision > 0) as revised")
 
 
 def alert_rows(records: DataFrame) -> DataFrame:
@@ -23,13 +31,27 @@ def alert_rows(records: DataFrame) -> DataFrame:
         F.col("offset").alias("alert_offset"),
         F.col("value").cast("string").alias("payload"),
     )
-    return parsed.select(*names(ALERTS))
+    usual = {"revision": F.coalesce("revision", F.lit(0)), "status": F.coalesce("status", F.lit("open"))}
+    return parsed.withColumns(usual).select(*names(ALERTS))
 
 
-def first_copies(alerts: DataFrame) -> DataFrame:
-    """One row per alert_id: the first in the topic (copies have the same key, so they lie in one partition)."""
-    first = F.expr(f"min_by(struct({', '.join(names(ALERTS))}), alert_offset) as first")
-    return alerts.where("alert_id is not null").groupBy("alert_id").agg(first).selectExpr("first.*")
+def newest_revisions(alerts: DataFrame) -> DataFrame:
+    """One row per alert_id: `status`, `revision` and `changed_by` of its highest revision, and the rest of the highest
+    one that stands, whose revision is `standing` (null if none does). Of copies the first counts (they have the same
+    key, so they lie in one partition)."""
+    order = "struct(-revision, alert_offset)"
+    row = f"struct({', '.join(names(ALERTS))})"
+    found = (
+        alerts.where("alert_id is not null")
+        .groupBy("alert_id")
+        .agg(
+            F.expr(f"min_by({row}, {order}) as latest"),
+            F.expr(f"min_by({row}, {order}) filter (where status <> 'withdrawn') as standing"),
+        )
+    )
+    of_latest = [f"latest.{name}" for name in _REVISION]
+    shown = [f"coalesce(standing, latest).{name} as {name}" for name in names(ALERTS) if name not in _REVISION]
+    return found.selectExpr(*shown, *of_latest, "standing.revision as standing")
 
 
 def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFrame, int], None]:
@@ -41,19 +63,21 @@ def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFram
     def archive(batch: DataFrame, batch_id: int) -> None:
         rows = batch.persist()
         try:
-            counts = rows.selectExpr("count(1) as read", "count_if(alert_id is null) as unreadable").collect()[0]
-            _insert_new(table, first_copies(rows))
+            counts = rows.selectExpr(*_COUNTS).collect()[0].asDict()
+            _merge(table, newest_revisions(rows), revised=counts["revised"] > 0)
         finally:
             rows.unpersist()
-        append_line(pipeline.progress, "archive_alerts", {"batch_id": batch_id, **counts.asDict()})
+        append_line(pipeline.progress, "archive_alerts", {"batch_id": batch_id, **counts})
 
     return archive
 
 
-def _insert_new(table: DeltaTable, alerts: DataFrame) -> None:
-    (
-        table.alias("archived")
-        .merge(alerts.alias("alert"), "archived.alert_id = alert.alert_id")
-        .whenNotMatchedInsertAll()
-        .execute()
-    )
+def _merge(table: DeltaTable, alerts: DataFrame, *, revised: bool) -> None:
+    """Insert new alerts and, if the batch has revisions, raise those that are there: a merge that only inserts reads
+    and writes less."""
+    merge = table.alias("archived").merge(alerts.alias("alert"), "archived.alert_id = alert.alert_id")
+    every: dict[str, str | Column] = {name: f"alert.{name}" for name in names(ALERTS)}
+    if revised:
+        merge = merge.whenMatchedUpdate(f"alert.revision > {_ARCHIVED} and alert.standing > {_ARCHIVED}", every)
+        merge = merge.whenMatchedUpdate(f"alert.revision > {_ARCHIVED}", {name: every[name] for name in _REVISION})
+    merge.whenNotMatchedInsert(values=every).execute()

@@ -29,10 +29,13 @@ def frame_columns() -> list[Column]:
 
 
 def read_frame(frame: pd.DataFrame, max_bytes: int) -> tuple[Batch, dict[str, int]]:
-    """The columns for `fold`, and how many messages of other forms were unjudged, unreadable or ignored."""
+    """The columns for `fold`, and how many messages of other forms were unjudged, unreadable or ignored. With a column
+    `change` (rules with corrections) there are none of those."""
     is_other = frame["message"].notna().to_numpy()
     counts = dict.fromkeys(_OTHER_ENTRIES, 0)
     columns = {name: frame[name].to_numpy() for name in (*_NUMBERS, "card_type", "judge")}
+    if "change" in frame:
+        return {**columns, "change": frame["change"].to_numpy()}, counts
     if not is_other.any():
         return columns, counts
     entered = []

@@ -62,9 +62,10 @@ def _lock(folder: Path) -> None:
 
 
 def _refuse_changes(folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int]) -> None:
-    for name, value in made_with.items():
-        if stored.get(name) != value:
+    for name in {**made_with, **stored}.keys() - {"generation"}:
+        before, now = (each.get(name, "not set") for each in (stored, made_with))
+        if before != now:
             raise GuardError(
-                f"{folder}: this checkpoint was made with {name} = {stored.get(name)}, now it is {value}. "
+                f"{folder}: this checkpoint was made with {name} = {before}, now it is {now}. "
                 f"Set {name} back, or start the query over from the beginning of the topic with --reset {folder.name}."
             )

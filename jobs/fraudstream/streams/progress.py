@@ -1,7 +1,7 @@
 """What each query has processed: one JSON line per committed micro-batch, `<progress>/<query>.jsonl`.
 
 A batch may be written twice (a repeated batch); its last line counts. `read` = judged + history + unjudged +
-unreadable + ignored holds for every line.
+unreadable + ignored holds for every line; of a rule with corrections with `corrected` as one more part.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyspark import SparkContext
 from pyspark.sql.streaming.listener import StreamingQueryListener
 
 PARTS = ("judged", "history", "unjudged", "unreadable", "ignored")
+_DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")  # by the fold, and counted as ignored
 
 
 def append_line(folder: str, query: str, line: Mapping[str, Any]) -> None:
@@ -46,9 +47,10 @@ def parts_of(entries: Mapping[str, int], folded: Mapping[str, int] | None) -> di
     if folded is None:
         return {"read": entries["read"], "judged": entries["judge"], **{name: entries[name] for name in PARTS[1:]}}
     both = {name: entries[name] + folded[name] for name in ("unjudged", "unreadable", "ignored")}
-    repeated = {name: folded[name] for name in ("redelivered", "superseded")}
-    both["ignored"] += sum(repeated.values())
-    return {"read": entries["read"], "judged": folded["judged"], "history": folded["history"], **both, **repeated}
+    dropped = {name: folded[name] for name in _DROPPED if name in folded}
+    both["ignored"] += sum(dropped.values())
+    entered = {name: folded[name] for name in ("judged", "history", "corrected") if name in folded}
+    return {"read": entries["read"], **entered, **both, **dropped}
 
 
 class BatchListener(StreamingQueryListener):

@@ -46,6 +46,8 @@ def _made_with(rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
     made_with: dict[str, str | int] = {"rule_version": rule.version, "topic": pipeline.kafka.transactions_topic}
     if not rule.stateless:
         made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
+    if rule.corrections == "on":
+        made_with["corrections"] = "on"
     return made_with
 
 

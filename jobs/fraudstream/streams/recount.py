@@ -14,7 +14,7 @@ from fraudstream.rulebook.fold import fold
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
 from fraudstream.streams.progress import batch_offsets, parts_of
-from fraudstream.streams.rule_query import COUNTS, bucketed_rows, entry_counts, fold_counts, rule_events
+from fraudstream.streams.rule_query import bucketed_rows, counts_of, entry_counts, fold_counts, rule_events
 
 
 def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
@@ -31,19 +31,19 @@ def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> 
 
 
 def _fold_counts(spark: SparkSession, events: DataFrame, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
-    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
+    max_bytes, topic, names = pipeline.max_message_bytes, pipeline.kafka.transactions_topic, counts_of(rule)
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
-            return pd.DataFrame(columns=list(COUNTS))
+            return pd.DataFrame(columns=list(names))
         state = bytes(states["histories"].iloc[0]) if len(states) else None
         arriving, others = read_frame(rows, max_bytes)
-        return pd.DataFrame([fold_counts(fold(rule, state, arriving, topic), others)], columns=list(COUNTS))
+        return pd.DataFrame([fold_counts(fold(rule, state, arriving, topic), others, names)], columns=list(names))
 
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
     states = _states_before(spark, pipeline.checkpoint(rule.name), batch).groupBy("bucket")
-    counts = rows.cogroup(states).applyInPandas(counts_of_bucket, ", ".join(f"{name} long" for name in COUNTS))
-    total: dict[str, Any] = counts.agg(*(F.sum(name).alias(name) for name in COUNTS)).collect()[0].asDict()
+    counts = rows.cogroup(states).applyInPandas(counts_of_bucket, ", ".join(f"{name} long" for name in names))
+    total: dict[str, Any] = counts.agg(*(F.sum(name).alias(name) for name in names)).collect()[0].asDict()
     return {name: int(value or 0) for name, value in total.items()}
 
 

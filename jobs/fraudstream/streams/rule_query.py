@@ -17,13 +17,13 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import Fold, fold
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams.buckets import bucket_of
+from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
 from fraudstream.streams.frames import frame_columns, read_frame
 
 ENTRIES = ("judge", "history", "unjudged", "unreadable", "ignored")
 # What became of a bucket's rows: of those that enter a history, and of messages that only the fold's Python could read.
 COUNTS = ("judged", "history", "redelivered", "superseded", "unjudged", "unreadable", "ignored")
-# One message of the output; a row without a key carries the counts of one bucket's part of the batch.
-_FOLDED = "key string, value string, " + ", ".join(f"{count} long" for count in COUNTS)
+_COUNTS_OF_CORRECTIONS = ("corrected", "not_kept", "uncorrected")
 _STATE = "histories binary"
 
 
@@ -31,8 +31,8 @@ def rule_messages(
     records: DataFrame, rule: Rule, pipeline: Pipeline, seeds: Mapping[int, bytes] | None = None
 ) -> DataFrame:
     """Alerts of `rule` over Kafka `records`, as messages (key, value). Counted on the way: `observe` metrics "input"
-    (one count per entry) and, for a rule with state, "fold" (COUNTS and alerts). A bucket without state starts from its
-    seed (seed.seed_states of what lies in front of the records)."""
+    (one count per entry) and, for a rule with state, "fold" (counts_of and alerts). A bucket without state starts from
+    its seed (seed.seed_states of what lies in front of the records)."""
     events = rule_events(records, rule, pipeline)
     counted = events.observe("input", *entry_counts())
     if rule.stateless:
@@ -42,7 +42,10 @@ def rule_messages(
 
 def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The change events as the rule takes them: with `snapshot: judge`, a rule without state judges rows of a snapshot
-    too (for one with state the fold does: it must know them from inserts, which supersede them)."""
+    too (for one with state the fold does: it must know them from inserts, which supersede them). One with corrections
+    takes its changes as entries of their own; in every form, since a delete of another form would not tell its user."""
+    if rule.corrections == "on":
+        return with_corrections(change_events(records, pipeline.max_message_bytes))
     if not rule.stateless:
         return connector_events(records, pipeline.max_message_bytes)
     events = change_events(records, pipeline.max_message_bytes)
@@ -67,8 +70,10 @@ def _stateless_messages(events: DataFrame, rule: Rule) -> DataFrame:
 def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline, seeds: Mapping[int, bytes]) -> DataFrame:
     function = bucket_function(rule, pipeline, seeds)
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
-    folded = rows.applyInPandasWithState(function, _FOLDED, _STATE, "update", GroupStateTimeout.NoTimeout)
-    totals = [F.sum(count).alias(count) for count in COUNTS]
+    # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
+    columns = ", ".join(["key string", "value string", *(f"{count} long" for count in counts_of(rule))])
+    folded = rows.applyInPandasWithState(function, columns, _STATE, "update", GroupStateTimeout.NoTimeout)
+    totals = [F.sum(count).alias(count) for count in counts_of(rule)]
     return (
         folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select("key", "value")
     )
@@ -76,8 +81,11 @@ def _stateful_messages(events: DataFrame, rule: Rule, pipeline: Pipeline, seeds:
 
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The columns for `read_frame` of the events that may enter a history, with their bucket."""
-    bucket = bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions)
-    return events.where(F.col("entry").isin("judge", "history", OTHER)).select(bucket.alias("bucket"), *frame_columns())
+    bucket = bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket")
+    entering = events.where(F.col("entry").isin("judge", "history", OTHER, CORRECTION))
+    if rule.corrections == "off":
+        return entering.select(bucket, *frame_columns())
+    return in_halves(entering).select(bucket, *frame_columns(), F.col("change"))
 
 
 def bucket_function(
@@ -92,18 +100,23 @@ def bucket_function(
         batch, others = read_frame(frame, max_bytes)
         result = fold(rule, state.get[0] if state.exists else seeds.get(key[0]), batch, topic)
         state.update((result.state,))
-        yield _output(result, fold_counts(result, others))
+        yield _output(result, fold_counts(result, others, counts_of(rule)), counts_of(rule))
 
     return fold_bucket
 
 
-def fold_counts(result: Fold, others: Mapping[str, int]) -> list[int]:
-    """COUNTS of one bucket."""
-    return [others[name] if name in others else getattr(result, name) for name in COUNTS]
+def counts_of(rule: Rule) -> tuple[str, ...]:
+    """What is counted of a rule with state, beside its entries."""
+    return COUNTS if rule.corrections == "off" else (*COUNTS, *_COUNTS_OF_CORRECTIONS)
 
 
-def _output(result: Fold, counts: list[int]) -> pd.DataFrame:
+def fold_counts(result: Fold, others: Mapping[str, int], names: tuple[str, ...]) -> list[int]:
+    """The named counts of one bucket."""
+    return [others[name] if name in others else getattr(result, name) for name in names]
+
+
+def _output(result: Fold, counts: list[int], names: tuple[str, ...]) -> pd.DataFrame:
     messages = [alerts.message(payload) for payload in result.alerts]
-    nothing = [0] * len(COUNTS)
+    nothing = [0] * len(names)
     rows = [(None, None, *counts), *((key, value, *nothing) for key, value in messages)]
-    return pd.DataFrame(rows, columns=["key", "value", *COUNTS])
+    return pd.DataFrame(rows, columns=["key", "value", *names])

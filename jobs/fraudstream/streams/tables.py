@@ -11,7 +11,7 @@ ALERT_PAYLOAD = (
     "alert_id string, rule string, rule_version string, severity string, user_id long, transaction_id long, "
     "amount decimal(18,2), card_type string, merchant_id long, score decimal(18,4), reason string, evidence string, "
     "event_time timestamp, lsn long, tx_id long, topic string, partition int, offset long, committed_at timestamp, "
-    "captured_at timestamp"
+    "captured_at timestamp, revision int, status string, changed_by string"
 )
 ALERTS = f"{ALERT_PAYLOAD}, detected_at timestamp, alert_partition int, alert_offset long, payload string"
 _ROW = (
@@ -42,3 +42,12 @@ def create_table(spark: SparkSession, path: str, columns: str) -> None:
     for name, value in _PROPERTIES.items():
         builder = builder.property(name, value)
     builder.execute()
+    _add_missing(spark, path, schema)
+
+
+def _add_missing(spark: SparkSession, path: str, schema: StructType) -> None:
+    """Give a table of an earlier version the columns that have come since; they are null in its rows."""
+    found = spark.read.format("delta").load(path).columns
+    missing = [f"{field.name} {field.dataType.simpleString()}" for field in schema if field.name not in found]
+    if missing:
+        spark.sql(f"ALTER TABLE delta.`{path}` ADD COLUMNS ({', '.join(missing)})")
