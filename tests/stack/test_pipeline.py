@@ -6,14 +6,19 @@ import io
 import json
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
+from fraudstream.check.corrected import judge_corrected
+from fraudstream.check.oracle import arrivals
+from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError, StackError
+from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack.connect import delete_connector, put_connector
-from fraudstream.streams import queries
+from fraudstream.streams import progress, queries
 from stack.world import EXERCISE, World, connection, table_rows, world
 
 pytestmark = pytest.mark.stack
@@ -217,6 +222,37 @@ def test_the_exercises_connector_as_it_is_gives_the_same_alerts(make_world):
     assert {record.partition for record in world.records()} == {0}
     world.judge()
     assert world.assert_exact() == {"anomaly": 2, "velocity": 1, "high_amount": 6}
+
+
+def test_changes_amend_and_withdraw_the_alerts_of_a_rule_with_corrections(make_world, tmp_path: Path):
+    world = make_world()
+    world.capture()
+    (tmp_path / "corrected.yaml").write_text("anomaly: {corrections: on}")
+    corrected = load_rules(tmp_path / "corrected.yaml")
+    world.sql(rows(1, "10", "10", "10", "600", "600"), rows(2, "10", "10"))  # 4 and 5 alert
+    world.wait_for_row(7)
+    world.judge(corrected)
+    world.sql(
+        "update transactions set amount = 700 where id = 4",
+        "update transactions set user_id = 2 where id = 5",
+        rows(2, "700"),  # 8: 10, 10 and the 600 that joined: 2100 > 1860
+        "delete from transactions where id = 4",
+        rows(1, "510"),  # 9: 10, 10, 10
+    )
+    world.wait_for_row(9)
+    world.judge(corrected)
+    alerts = table_rows(world.pipeline.table("alerts"))
+    assert {row["transaction_id"]: (row["status"], row["revision"], row["amount"]) for row in alerts} == {
+        4: ("withdrawn", 2, Decimal("700.00")), 5: ("withdrawn", 1, Decimal("600.00")),
+        8: ("open", 0, Decimal("700.00")), 9: ("open", 0, Decimal("510.00")),
+    }  # fmt: skip
+    oracle = judge_corrected(arrivals(world.records(), 262_144), settings_for("anomaly", {}))
+    assert sorted(world.alerts_in_kafka()) == sorted(("anomaly", alert.transaction_id) for alert in oracle.alerts)
+    lines = list(progress.read_lines(world.pipeline.progress, "anomaly"))
+    counted = {
+        name: sum(line[name] for line in lines) for name in ("read", "judged", "history", "corrected", "ignored")
+    }
+    assert counted == {"read": 13, "judged": 9, "history": 1, "corrected": 3, "ignored": 0}
 
 
 def test_two_connectors_on_one_topic_are_refused(make_world):

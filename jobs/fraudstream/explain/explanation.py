@@ -20,6 +20,7 @@ from fraudstream.rulebook.payload import NULL
 Verdict = Literal["match", "mismatch", "unknown"]
 # The severity is no part of a rule's version: it may have been raised since, and nothing else with it.
 _COMPARED = tuple(name for name in alerts.ALERT_FIELDS if name not in ("evidence", "severity"))
+_CORRECTED = "its rule has corrections, and what the rule saw is recomputed without them only"
 _BEFORE = 3  # rows in front of the windows that are shown
 
 
@@ -77,6 +78,8 @@ def explain(lake: str, alert: Mapping[str, Any], rules_file: Path) -> Explanatio
     known = rule_of_version(alert["rule"], alert["rule_version"], rules_file)
     if known.rule is None:
         return Explanation(alert, None, known.where, "unknown")
+    if "revision" in _object(alert.get("payload")):
+        return Explanation(alert, None, _CORRECTED, "unknown")
     history = history_of(lake, alert, known.rule)
     checks = tuple(compare(alert, history.judgement()))
     windows = [(window_words(window), places) for window, places in history.windows()]

@@ -51,6 +51,8 @@ def _head(alert: Mapping[str, Any]) -> Iterator[str]:
     )
     yield f"  {alert['topic']}, partition {alert['partition']}, offset {alert['offset']}"
     yield f"  {paint(str(alert['reason']), 'bold')}"
+    if alert.get("revision"):
+        yield f"  {alert['status']}: revision {alert['revision']}, by {alert['changed_by']}"
 
 
 def _time(moment: Any) -> str:

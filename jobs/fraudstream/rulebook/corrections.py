@@ -52,11 +52,12 @@ def revision(mark: Integers) -> Integers:
 
 
 def marked(batch: Batch, rule: Rule) -> Batch:
-    """The batch with what a place has besides its row."""
-    judged = batch["change"] == Change.ENTER
+    """The batch with what a place has besides its row. One without `change` has no corrections."""
+    change = batch.get("change", np.full(len(batch["id"]), Change.ENTER.value))
+    judged = change == Change.ENTER
     if rule.snapshot != "judge":
         judged &= batch["judge"]
-    return {**batch, "mark": judged * JUDGED, "rewound": np.zeros(len(judged), dtype=np.int64)}
+    return {**batch, "change": change, "mark": judged * JUDGED, "rewound": np.zeros(len(judged), dtype=np.int64)}
 
 
 def rounds(batch: Batch, key: str) -> Iterator[Batch]:

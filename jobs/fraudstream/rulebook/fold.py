@@ -45,7 +45,7 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
     only joins the history unless the rule has `snapshot: judge`); int64 `partition`, `offset`, `id`, `user_id`,
     `cents`, `created_at` (microseconds), `merchant_id`, `lsn`, `tx_id`, `committed_ms`, `captured_ms`, of which the
     last five may be NULL (payload.NULL); `card_type` (object, None for null); for a rule with corrections `change`
-    (corrections.Change). All changes of a user are in one partition.
+    (corrections.Change; all rows enter without it). All changes of a user are in one partition.
     """
     kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
     if rule.corrections == "on":
