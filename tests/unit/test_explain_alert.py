@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import explain_alert
 from fixtures.lake import NOON, alert, change, write_lake
 from fraudstream.config import RULES_FILE
 from fraudstream.errors import FraudstreamError
-from fraudstream.explain.conditions import condition_words
+from fraudstream.explain.conditions import clauses, condition_words, expression_words
 from fraudstream.explain.explanation import explain
 from fraudstream.rulebook.catalog import load_rules
+from fraudstream.rulebook.interpreter import Paid
+from fraudstream.rulebook.transaction import Transaction
 
 RULES = """
 anomaly: {severity: high, parameters: {history: 4}}
@@ -136,6 +139,7 @@ def test_an_alert_of_a_rule_with_corrections_shows_its_revision_and_is_not_recom
         ("amount", Decimal("900.01"), ["amount"]),
         ("evidence", json.dumps({**FIGURES, "mean": "100.01"}), ["evidence mean"]),
         ("evidence", json.dumps({**FIGURES, "n": "4"}), ["evidence n"]),
+        ("evidence", json.dumps({**FIGURES, "n": 4.0}), ["evidence n"]),
         ("evidence", "{", ["evidence mean", "evidence n", "evidence ratio", "evidence sum", "evidence threshold"]),
         ("event_time", NOON, ["event_time"]),
         ("payload", "{}", ["payload"]),
@@ -225,6 +229,48 @@ def test_a_window_that_filters_shows_what_it_counted(tmp_path, versions):
         "(count within 30m, where amount <= 5) >= 2",
         "amount > 100",
     ]
+
+
+def test_only_what_entered_the_history_counts(tmp_path, rules_file, versions):
+    # A row of the snapshot, two inserts; then an update, and a row of a snapshot that the stream has overtaken.
+    changes = [
+        change(1, "100.00", op="r", entry="history"),
+        change(2, "110.00"),
+        change(3, "90.00"),
+        change(4, "7000.00", op="u", entry="ignored"),
+        change(5, "8000.00", op="r", entry="history"),
+        change(6, "900.00"),
+    ]
+    reason = "900.00 is over 300.00, 3 times the mean 100.00 of the user's last 3 transactions"
+    stored = alert(changes[5], "anomaly", versions["anomaly"], reason, {**FIGURES, "n": 3, "sum": "300.00"})
+    found = explain(write_lake(tmp_path, changes, [stored]), stored, rules_file)
+    assert found.verdict == "match"
+    assert [(row.transaction_id, bool(row.counted), row.remark) for row in found.rows] == [
+        (1, True, ""),
+        (2, True, ""),
+        (3, True, ""),
+        (5, False, "a snapshot's, which the stream had overtaken"),
+        (6, False, "judged"),
+    ]
+
+
+def test_a_deviation_is_said_and_shown(tmp_path):
+    # Around the mean 100 the squares 0 + 100 + 100 + 0 are 200, a fourth of it 50, its root 7.0711; times 3: 21.21.
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("anomaly: {parameters: {method: sigma}}")
+    now = Paid(cents=90_000, created_at=0)
+    earlier = [Paid(cents=cents, created_at=0) for cents in (10_000, 11_000, 9_000, 10_000)]
+    (rule,) = load_rules(rules)
+    clause = list(clauses(rule.alert.when, now, earlier))[1]
+    assert clause.words == "amount > mean amount of the last 50 + 3 * std amount of the last 50"
+    assert (clause.figures, clause.held) == ("900.00 > 121.21", True)
+
+
+def test_parentheses_stand_where_the_reckoning_needs_them():
+    amount = Transaction.amount
+    assert expression_words((amount + 1) * 2 - amount / 3 + 1) == "(amount + 1) * 2 - amount / 3 + 1"
+    assert expression_words(amount - (amount - 1)) == "amount - (amount - 1)"
+    assert expression_words(amount / (amount * 2) * Fraction(1, 3)) == "amount / (amount * 2) * 1/3"
 
 
 WORDS = {

@@ -42,8 +42,10 @@ def test_the_newest_label_of_a_transaction_counts_and_of_two_at_once_the_confirm
 
 
 def test_what_comes_after_the_moment_is_not_known():
-    desk = desk_at(2 * HOUR, [alert("a", 2), alert("b", 2.01)], [label(1, "confirmed", 2.01)], [snooze(2.01, 9)])
-    assert ([each.alert_id for each in desk.alerts], desk.labels, list(desk.snoozes)) == (["a"], {}, [])
+    labels = [label(1, "confirmed", 2.01), label(2, "confirmed", 2)]
+    desk = desk_at(2 * HOUR, [alert("a", 2), alert("b", 2.01)], labels, [snooze(2.01, 9), snooze(2, 9)])
+    assert [each.alert_id for each in desk.alerts] == ["a"]
+    assert (list(desk.labels), list(desk.snoozes)) == ([2], [snooze(2, 9)])
 
 
 def test_without_a_moment_it_is_the_newest_alert_and_every_decision_is_known():
@@ -67,6 +69,12 @@ def test_a_snooze_is_of_one_user_and_one_rule_and_an_end_ends_it():
     desk = desk_at(None, alerts, [], [snooze(1, 10), snooze(4, 4)])
     assert [each.alert_id for each in desk.alerts if desk.is_snoozed(each)] == ["a"]
     assert [desk.is_replaced(each) for each in desk.snoozes] == [True, False]
+
+
+def test_of_two_snoozes_that_begin_together_the_shorter_one_counts():
+    desk = desk_at(None, [alert("a", 1), alert("b", 2)], [], [snooze(1, 9), snooze(1, 2), snooze(2, 3)])
+    assert [desk.snooze(each) for each in desk.alerts] == [snooze(1, 2), snooze(2, 3)]
+    assert [desk.is_replaced(each) for each in desk.snoozes] == [True, False, False]
 
 
 def test_alerts_within_the_gap_are_one_case_and_each_transaction_counts_once():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,11 @@ from deltalake import DeltaTable
 
 import triage_alerts
 from fixtures.lake import alert, change, write_lake
+from fraudstream import lake as lake_tables
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack.settings import REPOSITORY
 from fraudstream.triage.records import add_label
+from fraudstream.triage.tables import append, rows
 
 HOUR = 3600
 NOON = "2026-03-01T12:00:00Z"
@@ -165,6 +169,7 @@ def test_empty_results_are_said_in_words(tmp_path, capsys):
         (["snooze", "7", "--rule", "high_amount", "--for", "0s"], "longer than nothing"),
         (["snooze", "7", "--rule", "high_amount", "--for", "367d"], "longer than 366 days; pause the rule"),
         (["snooze", "7", "--rule", "high_amount", "--until", "2026-03-01", "--at", NOON], "it must end later"),
+        (["snooze", "7", "--rule", "high_amount", "--until", NOON, "--at", NOON], "it must end later"),
         (["snooze", "7", "--rule", "hihg_amount", "--for", "7d"], "'hihg_amount'. Did you mean high_amount.* anomaly,"),
         (["snooze", "9", "--rule", "anomaly", "--for", "7d"], "alerts has no alert on user 9"),
         (["wake", "9", "--rule", "anomaly"], "alerts has no alert on user 9"),
@@ -200,3 +205,24 @@ def test_two_who_label_at_once_are_both_recorded(lake):
     assert [each.wait(60) for each in running] == [0, 0, 0]
     rows = DeltaTable(f"{lake}/labels").to_pyarrow_table()["transaction_id"].to_pylist()
     assert sorted(rows) == [1] * 5 + [2] * 5 + [3] * 5
+
+
+def test_a_table_that_another_has_just_made_is_added_to(lake, monkeypatch):
+    """The race by hand: between the look for the table and its making, somebody else has made it."""
+    add_label(lake, "confirmed", transaction=1, by="ana", at=0)
+    (first,) = rows(lake, "labels")
+    looks = iter([None])
+    real = lake_tables.open_table
+    monkeypatch.setattr(lake_tables, "open_table", lambda *place: next(looks, real(*place)))
+    append(lake, "labels", {**first, "transaction_id": 2})
+    assert sorted(row["transaction_id"] for row in rows(lake, "labels")) == [1, 2]
+
+
+def test_the_readmes_commands_run(lake, capsys):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\./spark-submit\.sh triage_alerts ([^#\n]*)", readme, re.MULTILINE)
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command.replace("ec7a10b9", id_of(capsys, lake, 1)).replace("1514", "7"))
+        words = ["high_amount" if word == "velocity" else word for word in words]
+        assert run(capsys, lake, *words)[0] == 0, command

@@ -125,8 +125,9 @@ def _operand(expression: e.Expression, operator: str, *, is_right: bool = False)
     words = expression_words(expression)
     if not isinstance(expression, e.Arithmetic):
         return words
-    binds_less = operator in "*/" and expression.operator in "+-"
-    return f"({words})" if binds_less or (is_right and operator in "-/") else words
+    is_sum = expression.operator in "+-"
+    needed = (operator in "*/" and is_sum) or (is_right and (operator == "/" or (operator == "-" and is_sum)))
+    return f"({words})" if needed else words
 
 
 def _number(number: Fraction) -> str:

@@ -80,7 +80,7 @@ class Desk:
     def is_replaced(self, snooze: Snooze) -> bool:
         """Whether a newer snooze of the same user and rule has taken its place before it expired."""
         known = self._snoozes[snooze.user_id, snooze.rule]
-        return any(each is not snooze and snooze.since <= each.since < snooze.until for each in known)
+        return any(each.since < snooze.until for each in known[known.index(snooze) + 1 :])
 
     @cached_property
     def _snoozes(self) -> dict[tuple[int, str], list[Snooze]]:
