@@ -122,16 +122,6 @@ def test_a_rule_without_windows_needs_its_own_row_alone(tmp_path, rules_file, ve
     assert (found.verdict, found.windows, len(found.rows)) == ("match", (), 1)
 
 
-def test_an_alert_of_a_rule_with_corrections_shows_its_revision_and_is_not_recomputed(
-    tmp_path, changes, anomaly, rules_file, capsys
-):
-    payload = json.dumps({**json.loads(anomaly["payload"]), "revision": 1, "status": "amended", "changed_by": "t-0-80"})
-    stored = {**anomaly, "payload": payload, "revision": 2, "status": "withdrawn", "changed_by": "t-0-90"}
-    _, text = run(capsys, write_lake(tmp_path, changes, [stored]), rules_file, anomaly["alert_id"])
-    assert "  withdrawn: revision 2, by t-0-90" in text.splitlines()
-    assert text.splitlines()[-1].startswith("not recomputed: its rule has corrections")
-
-
 @pytest.mark.parametrize(
     ("name", "value", "differs"),
     [

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from fraudstream import alerts
 from fraudstream.explain.conditions import Clause, clauses, window_words
+from fraudstream.explain.corrected import CorrectedHistory, corrected_history
 from fraudstream.explain.find import find_alert
 from fraudstream.explain.history import History, history_of
 from fraudstream.explain.versions import rule_of_version
+from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.payload import NULL
 
 Verdict = Literal["match", "mismatch", "unknown"]
 # The severity is no part of a rule's version: it may have been raised since, and nothing else with it.
 _COMPARED = tuple(name for name in alerts.ALERT_FIELDS if name not in ("evidence", "severity"))
-_CORRECTED = "its rule has corrections, and what the rule saw is recomputed without them only"
+_OPERATIONS = {"c": "", "r": "of a snapshot", "u": "update", "d": "delete"}
 _BEFORE = 3  # rows in front of the windows that are shown
 
 
@@ -44,8 +46,8 @@ class Row:
 
     offset: int
     transaction_id: int
-    event_time: str
-    amount: str
+    event_time: str | None
+    amount: str | None
     card_type: str | None
     merchant_id: int | None
     counted: tuple[str, ...]
@@ -79,20 +81,36 @@ def explain(lake: str, alert: Mapping[str, Any], rules_file: Path) -> Explanatio
     if known.rule is None:
         return Explanation(alert, None, known.where, "unknown")
     if "revision" in _object(alert.get("payload")):
-        return Explanation(alert, None, _CORRECTED, "unknown")
-    history = history_of(lake, alert, known.rule)
+        return _of_corrected(alert, known.rule, known.where, corrected_history(lake, alert, known.rule))
+    history = history_of(lake, alert, replace(known.rule, corrections="off"))
     checks = tuple(compare(alert, history.judgement()))
     windows = [(window_words(window), places) for window, places in history.windows()]
     return Explanation(
         alert=alert,
         rule=known.rule,
         remark=known.where,
-        verdict="match" if all(check.same for check in checks) else "mismatch",
+        verdict=_verdict(checks),
         rows=tuple(_rows(history, windows)),
         windows=tuple(words for words, _ in windows),
         clauses=tuple(clauses(known.rule.alert.when, history.now, history.earlier)),
         checks=checks,
     )
+
+
+def _of_corrected(alert: Mapping[str, Any], rule: Rule, where: str, history: CorrectedHistory) -> Explanation:
+    """Of an alert whose rule has corrections: its changes in order, and every revision's outcome compared."""
+    latest = history.messages[-1] if history.messages else {}
+    revisions = (Check(name, alert.get(name), latest.get(name)) for name in alerts.REVISION_FIELDS)
+    checks = (*compare(alert, history.standing(alert["offset"])), *revisions)
+    rows = (
+        _row(history.batch, place, (), "judged" if history.batch["offset"][place] == alert["offset"] else words)
+        for place, words in enumerate(_OPERATIONS[operation] for operation in history.operations)
+    )
+    return Explanation(alert, rule, where, _verdict(checks), tuple(rows), checks=checks)
+
+
+def _verdict(checks: Sequence[Check]) -> Verdict:
+    return "match" if all(check.same for check in checks) else "mismatch"
 
 
 def compare(stored: Mapping[str, Any], recomputed: Mapping[str, Any] | None) -> Iterator[Check]:
@@ -138,18 +156,26 @@ def _rows(history: History, windows: list[tuple[str, list[int]]]) -> Iterator[Ro
     entered = set(history.entered)
     first = max(0, min(counted, default=history.judged) - _BEFORE)
     for place in range(first, history.judged + 1):
-        row = {name: column[place] for name, column in history.batch.items()}
         remark = "" if place in entered else _left_out(history, place)
-        yield Row(
-            offset=int(row["offset"]),
-            transaction_id=int(row["id"]),
-            event_time=alerts.format_micros(int(row["created_at"])),
-            amount=alerts.format_cents(int(row["cents"])),
-            card_type=row["card_type"],
-            merchant_id=None if int(row["merchant_id"]) == NULL else int(row["merchant_id"]),
-            counted=tuple(words for words, places in windows if place in places),
-            remark="judged" if place == history.judged else remark,
-        )
+        shown_in = tuple(words for words, places in windows if place in places)
+        yield _row(history.batch, place, shown_in, "judged" if place == history.judged else remark)
+
+
+def _row(batch: Batch, place: int, counted: tuple[str, ...], remark: str) -> Row:
+    row = {name: column[place] for name, column in batch.items()}
+    known = {
+        name: None if int(row[name]) == NULL else int(row[name]) for name in ("created_at", "cents", "merchant_id")
+    }
+    return Row(
+        offset=int(row["offset"]),
+        transaction_id=int(row["id"]),
+        event_time=None if known["created_at"] is None else alerts.format_micros(known["created_at"]),
+        amount=None if known["cents"] is None else alerts.format_cents(known["cents"]),
+        card_type=row["card_type"],
+        merchant_id=known["merchant_id"],
+        counted=counted,
+        remark=remark,
+    )
 
 
 def _left_out(history: History, place: int) -> str:

@@ -80,26 +80,28 @@ def _plain(value: Any) -> Any:
 
 def history_of(folder: str, alert: Mapping[str, Any], rule: Rule) -> History:
     """What `rule` knew at the alert's change. Raises FraudstreamError if that change is not in the lake."""
-    wanted = f"{_partition(alert)} AND \"offset\" <= {alert['offset']} AND entry IN ('judge', 'history')"
+    wanted = f"{of_partition(alert)} AND \"offset\" <= {alert['offset']} AND entry IN ('judge', 'history')"
     wanted += f' AND "offset" = {alert["offset"]}' if rule.stateless else ""
     wanted += f" AND {rule.key} IS NOT DISTINCT FROM {lake.literal(alert[rule.key])}"
     changes = f'SELECT * FROM transaction_changes WHERE {wanted} ORDER BY "offset"'
     found = lake.query(folder, "transaction_changes", changes)
     if not len(found) or found["offset"][-1].as_py() != alert["offset"]:
-        raise FraudstreamError(_missing(folder, alert))
+        raise missing(folder, alert)
     if found["entry"][-1].as_py() == "history":
         rule = replace(rule, snapshot="judge")  # it was judged, so the rule judged rows of a snapshot then
     return History(rule, batch_of(found), str(alert["topic"]))
 
 
-def _partition(alert: Mapping[str, Any]) -> str:
+def of_partition(alert: Mapping[str, Any]) -> str:
+    """The condition of a query for the changes of the alert's partition."""
     return f'topic = {lake.literal(alert["topic"])} AND "partition" = {alert["partition"]}'
 
 
 def batch_of(changes: pa.Table) -> Batch:
-    """Rows of lake/transaction_changes that entered a history or were judged, as the columns that `fold` takes."""
+    """Rows of lake/transaction_changes, as the columns that `fold` takes."""
     columns = {name: _integers(changes[name].to_pylist()) for name in _INTEGERS}
-    columns["cents"] = _integers([int(amount * 100) for amount in changes["amount"].to_pylist()])
+    amounts = changes["amount"].to_pylist()
+    columns["cents"] = _integers([None if amount is None else int(amount * 100) for amount in amounts])
     columns["created_at"] = _integers(changes["created_us"].to_pylist())
     for name in ("committed", "captured"):
         micros = changes[f"{name}_at"].cast(pa.int64()).to_pylist()
@@ -113,16 +115,18 @@ def _integers(values: list[int | None]) -> np.ndarray:
     return np.array([NULL if value is None else value for value in values], dtype=np.int64)
 
 
-def _missing(folder: str, alert: Mapping[str, Any]) -> str:
-    """Why an alert's change may not be in the lake: the mirror is behind it, or its history has been removed."""
+def missing(folder: str, alert: Mapping[str, Any]) -> FraudstreamError:
+    """Why an alert's change is not in the lake: the mirror is behind it, or its history has been removed."""
     where = f"{folder}/transaction_changes"
     change = f"offset {alert['offset']} of {alert['topic']}, partition {alert['partition']}"
-    ends = f'SELECT min("offset") AS low, max("offset") AS high FROM transaction_changes WHERE {_partition(alert)}'
+    ends = f'SELECT min("offset") AS low, max("offset") AS high FROM transaction_changes WHERE {of_partition(alert)}'
     (found,) = lake.query(folder, "transaction_changes", ends).to_pylist()
     if found["high"] is None or found["high"] < alert["offset"]:
         end = "nothing of that partition" if found["high"] is None else f"that partition up to offset {found['high']}"
-        return f"{where} has {end}, the alert is of {change}; run `./spark-submit.sh mirror_transactions` to catch up."
-    return (
+        return FraudstreamError(
+            f"{where} has {end}, the alert is of {change}; run `./spark-submit.sh mirror_transactions` to catch up."
+        )
+    return FraudstreamError(
         f"{where} has lost {change}, which the alert is of, so it cannot be recomputed; what is there of that "
         f"partition begins at offset {found['low']}."
     )

@@ -64,7 +64,7 @@ def _body(found: Explanation, most_rows: int) -> Iterator[str]:
         return
     parameters = ", ".join(f"{name} {value}" for name, value in found.rule.parameters.items())
     yield f"\nthe rule, from {found.remark}: {parameters}"
-    yield "\nwhat it saw" + ("" if found.windows else ": this transaction alone")
+    yield f"\n{_heading(found)}"
     rows = found.rows[-most_rows:] if most_rows else found.rows
     if len(rows) < len(found.rows):
         yield f"  ({len(found.rows) - len(rows)} earlier rows are not shown; --rows 0 shows all)"
@@ -72,6 +72,8 @@ def _body(found: Explanation, most_rows: int) -> Iterator[str]:
     yield from aligned(header, [_cells(row, found.windows) for row in rows], indent="  ")
     for window in found.windows:
         yield f"  {sum(window in row.counted for row in found.rows)} rows counted {_in(window)}"
+    if not found.clauses:
+        return
     yield "\nwhy it alerted"
     yield from aligned(
         ("condition", "figures", "held"),
@@ -81,6 +83,12 @@ def _body(found: Explanation, most_rows: int) -> Iterator[str]:
         ],
         indent="  ",
     )
+
+
+def _heading(found: Explanation) -> str:
+    if found.windows:
+        return "what it saw"
+    return "what it saw: this transaction alone" if found.clauses else "the user's changes, corrections among them"
 
 
 def _in(window: str) -> str:
