@@ -154,6 +154,17 @@ def _budget(given: argparse.Namespace) -> int:
     return int(any(rule.days_over for rule in found))
 
 
+def _export(given: argparse.Namespace) -> int:
+    from fraudstream.triage.desk import recorded_labels
+    from fraudstream.triage.export import confirmed_since, write_csv
+
+    confirmed = confirmed_since(recorded_labels(given.lake), given.at)
+    write_csv(given.file, confirmed)
+    text = f"{len(confirmed):,} confirmed transactions in {given.file}, for the parameter `labels` of a rule"
+    _show(given, {"file": str(given.file), "confirmed": len(confirmed)}, [text])
+    return 0
+
+
 def _show(given: argparse.Namespace, machine: Any, lines: Iterable[str]) -> None:
     print(json.dumps(machine, ensure_ascii=False) if given.json else "\n".join(lines))
 
@@ -209,6 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     command(_quality, "say how good the rules were by the labels, and what all of them missed", rules)
     budget = command(_budget, "compare each rule's alerts a day with its budget", rules)
     budget.add_argument("--budget", metavar="RULE=N/day,...", help="instead of those in the rules file")
+    export = command(_export, "write the confirmed transactions to a CSV file, as rules take them for labels")
+    export.add_argument("file", type=Path, metavar="FILE")
     return parser
 
 

@@ -264,6 +264,7 @@ def test_parentheses_stand_where_the_reckoning_needs_them():
 
 
 WORDS = {
+    "dormant_burst": "time[-3] of the last 4 - time[-4] of the last 4 >= 1814400",
     "anomaly": "(count of the last 50 >= 3 and amount > 3 * mean amount of the last 50)",
     "high_amount": "amount > 4500",
     "repeated_amount": "1 + count within 1h with the same amount and merchant_id",

@@ -16,6 +16,7 @@ import triage_alerts
 from fixtures.lake import alert, change, write_lake
 from fraudstream import lake as lake_tables
 from fraudstream.errors import FraudstreamError
+from fraudstream.rulebook.labels import read_labels
 from fraudstream.stack.settings import REPOSITORY
 from fraudstream.triage.records import add_label
 from fraudstream.triage.tables import append, rows
@@ -190,6 +191,21 @@ def test_wrong_input_is_refused_in_one_line_and_nothing_is_recorded(lake, argume
 def test_a_lake_without_alerts_is_refused(tmp_path):
     with pytest.raises(FraudstreamError, match="alerts: there is no such table"):
         triage_alerts.main(["cases", "--lake", str(tmp_path)])
+
+
+def test_the_confirmed_are_exported_as_rules_take_them(lake, capsys, tmp_path):
+    # 1 is confirmed since 2 s (again at 3 s), 2 dismissed at last, 3 confirmed anew at 4 s, and 5 only at 9 s.
+    labels = [(1, 2, "confirmed"), (1, 3, "confirmed"), (2, 2, "confirmed"), (2, 3, "dismissed")]
+    labels += [(3, 1, "confirmed"), (3, 2, "dismissed"), (3, 4, "confirmed"), (5, 9, "confirmed")]
+    for number, at, word in labels:
+        add_label(lake, word, transaction=number, by="ana", at=at * 1_000_000)
+    file = tmp_path / "labels.csv"
+    code, lines = run(capsys, lake, "export", str(file), "--at", "1970-01-01T00:00:08Z")
+    assert (code, lines[0].split()[:3]) == (0, ["2", "confirmed", "transactions"])
+    found = read_labels(str(file))
+    assert (found.ids, found.times) == ((1, 3), (2_000_000, 4_000_000))
+    with pytest.raises(FraudstreamError, match=r"cannot be written .No such file or directory.; name another"):
+        triage_alerts.main(["export", str(tmp_path / "none" / "labels.csv"), "--lake", lake])
 
 
 def test_two_who_label_at_once_are_both_recorded(lake):

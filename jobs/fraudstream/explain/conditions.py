@@ -103,7 +103,7 @@ def expression_words(expression: e.Expression) -> str:
         case Aggregate(window, function, column):
             return _of(f"{function} {_NAMES.get(column, '')}".rstrip(), window)
         case Nth(window, back, column):
-            return _of(f"{'last' if back == 1 else f'{back}th last'} {_NAMES[column]}", window)
+            return _of(f"{_NAMES[column]}[-{back}]", window)
         case Confirmed(window, _, delay):
             return _of(f"count, confirmed {duration_words(delay)} before,", window)
         case e.Points(when, points):

@@ -97,7 +97,7 @@ def desk_at(at: int | None, alerts: Iterable[Alert], labels: Iterable[Label], sn
     known = sorted(alerts, key=lambda alert: (alert.at, alert.alert_id))
     last = known[-1].at if known else 0
     newest: dict[int, Label] = {}
-    for label in sorted(labels, key=lambda label: (label.at, label.label == CONFIRMED)):
+    for label in in_order(labels):
         if at is None or label.at <= at:
             newest[label.transaction_id] = label
     return Desk(
@@ -108,9 +108,14 @@ def desk_at(at: int | None, alerts: Iterable[Alert], labels: Iterable[Label], sn
     )
 
 
+def in_order(labels: Iterable[Label]) -> list[Label]:
+    """The labels by time, and of two of a transaction at the same time the confirmed one last."""
+    return sorted(labels, key=lambda label: (label.at, label.label == CONFIRMED))
+
+
 def open_desk(folder: str, at: int | None = None) -> Desk:
     """The desk of a lake. Raises FraudstreamError if it has no alerts table."""
-    return desk_at(at, _alerts(folder), _labels(folder), _snoozes(folder))
+    return desk_at(at, _alerts(folder), recorded_labels(folder), _snoozes(folder))
 
 
 def _alerts(folder: str) -> list[Alert]:
@@ -129,7 +134,8 @@ def _alerts(folder: str) -> list[Alert]:
     return [Alert(*row) for row in zip(*columns, strict=True)]
 
 
-def _labels(folder: str) -> list[Label]:
+def recorded_labels(folder: str) -> list[Label]:
+    """Every label of lake/labels."""
     return [
         Label(
             row["transaction_id"], row["label"], to_micros(row["labelled_at"]), row["alert_id"], row["by"], row["note"]
