@@ -11,6 +11,9 @@ projection into every filter and projection above it, and would parse for each, 
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -24,11 +27,7 @@ _POSITION = ("topic", "partition", "offset")
 RAW_COLUMNS = tuple(name for name in RECORD_COLUMNS if name not in _POSITION)
 EVENT_COLUMNS = (*_POSITION, *FIELDS)
 _PLAIN_AMOUNT = r"\A-?[0-9]{1,11}\.[0-9]{1,2}\z"
-# An object whose fields hold flat objects, no text with a brace (so that nothing is behind it: a second value or field
-# there would take a brace more) and of the escapes only the quote (an escaped letter may be half a surrogate pair).
-# Groups repeat a bounded number of times: Java's regular expressions take a stack frame for each.
-_FLAT_TEXT = r'[^{}\\]*+(?:\\"[^{}\\]*+){0,16}'
-_PLAIN_MESSAGE = rf'\A\{{(?:"[a-z_]+":(?:[^{{}}"\\]*|"[^{{}}"\\]*"|\{{{_FLAT_TEXT}\}})[,}}]){{1,16}}\z'
+_ESCAPE = r"\u"  # of a letter that the connector writes as it is; it may be half a surrogate pair
 _PLAIN_MICROS = r"\A[0-9]{15,16}\z"  # from 1973; the last of 16 digits is in 2286
 
 
@@ -79,13 +78,27 @@ def _is_known() -> Column:
         & F.col("row.user_id").isNotNull()
         & F.col("row.amount").rlike(_PLAIN_AMOUNT)
         & (card.isNull() | ((card >= "A") & (card < "[")))
-        & F.col("value").cast("string").rlike(_PLAIN_MESSAGE)
+        & ~F.col("value").cast("string").contains(_ESCAPE)
+        & _is_alone()
         & F.col("row.created_at").rlike(_PLAIN_MICROS)
         & F.col("m.source.ts_ms").between(0, shape.LAST_MS)
         & F.col("m.ts_ms").between(0, shape.LAST_MS)
         & _snapshot().isin(*shape.SNAPSHOTS)
     )
     return F.col("value").isNull() | F.coalesce(is_row, F.lit(False))
+
+
+def _is_alone() -> Column:
+    """Whether nothing stands behind a message of flat rows and source: their braces are all there are, and the last
+    ends the text. (A regular expression of the whole text says the same, but took 9 % of the CPU at 2,000 rows/s.)"""
+    text = F.col("value").cast("string")
+    images = (F.when(F.col(f"m.{image}").isNotNull(), 1).otherwise(0) for image in ("before", "after"))
+    objects = reduce(add, images, F.lit(2))
+
+    def count(brace: str) -> Column:
+        return F.octet_length(text) - F.octet_length(F.replace(text, F.lit(brace), F.lit("")))
+
+    return text.endswith("}") & (count("{") == objects) & (count("}") == objects)
 
 
 def _key(name: str) -> Column:
