@@ -97,11 +97,13 @@ def test_make_takes_the_word_behind_new_rule_as_its_name(tmp_path: Path):
         (tmp_path / stamp).parent.mkdir(exist_ok=True)
         (tmp_path / stamp).touch()
     (tmp_path / ".venv/.installed").touch()
+    # Under make test this make would be a child of that one: it would take its flags and name its directories.
+    shell = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     for words, said in (
         (["new-rule", "round_amounts"], "new round_amounts\n"),
         (["new-rule", "NAME=round_amounts"], "new round_amounts\n"),
         (["new-rule"], "new \n"),
         (["new-rule", "demo"], "new demo\n"),
     ):
-        made = subprocess.run(["make", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        made = subprocess.run(["make", *words], cwd=tmp_path, env=shell, capture_output=True, text=True, check=False)
         assert (made.returncode, made.stdout) == (0, said), (words, made.stderr)
