@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from fraudstream.compare.figures import Figures, model_error, models, value
 from fraudstream.compare.verdicts import verdicts
 
 
-def answers(about: Mapping[str, Any], figures: Figures) -> str:
-    """The page as Markdown. Needs every part of the small grid: raises TypeError where one was not measured."""
+def answers(about: Mapping[str, Any], figures: Figures, people: Sequence[Mapping[str, Any]]) -> str:
+    """The page as Markdown; `people` is what `query_people --json` wrote. Needs every part of the small grid: raises
+    TypeError where one was not measured."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     database_error, all_error = (model_error(figures, database_only) for database_only in (True, False))
     return environment.get_template("comparison.md.j2").render(
-        about=about, date=about["started_at"][:10], paths=PATHS, decisions=verdicts(figures),
+        about=about, people=people, date=about["started_at"][:10], paths=PATHS, decisions=verdicts(figures),
         g=lambda *place: value(figures, *place),
         c=lambda *place: value(figures, "cell", *place),
         b=lambda *place: value(figures, "bulk", "bulk", *place),
