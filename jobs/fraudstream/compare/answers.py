@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fraudstream.compare.cost import break_even_interval
-from fraudstream.compare.drawing import PATHS
+from fraudstream.compare.drawing import ALERT_PATHS, PATHS
 from fraudstream.compare.figures import Figures, model_error, models, value
 from fraudstream.compare.verdicts import verdicts
 
@@ -27,6 +27,7 @@ def answers(about: Mapping[str, Any], figures: Figures, people: Sequence[Mapping
         g=lambda *place: value(figures, *place),
         c=lambda *place: value(figures, "cell", *place),
         b=lambda *place: value(figures, "bulk", "bulk", *place),
+        a=lambda *place: value(figures, "alerts", "alerts", *place), alert_paths=ALERT_PATHS,
         s=lambda *place: value(figures, "start", "start", "cdc", *place),
         f=shown, p=_percent, ms=_milliseconds, sec=_seconds, mib=_mebibytes,
         break_even=lambda readers: _interval(figures, readers),

@@ -23,7 +23,7 @@ from pyarrow import csv
 from fraudstream.cdc.generic import read_table_change
 from fraudstream.compare import capture, database
 from fraudstream.compare.measurement import Measurement, measured
-from fraudstream.compare.usage import children_seconds, cpu_seconds, memory
+from fraudstream.compare.usage import children_seconds, cpu_seconds, tree
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack import connect
 from fraudstream.stack.processes import pid_of, uninterrupted
@@ -95,7 +95,7 @@ def _spark(settings: StackSettings, rows: int, folder: Path) -> tuple[list[Answe
     database_before = _database_cpu(settings)
     with _driver(settings, rows, folder) as (process, lines):
         for name, said in lines:
-            now = _tree(process.pid)
+            now = tree(process.pid)
             figures[f"{name}_cpu_s"] = now["cpu_s"] - figures.get("cpu_so_far_s", 0.0)
             figures["cpu_so_far_s"] = now["cpu_s"]
             figures[f"{name}_s"] = said["seconds"]
@@ -106,7 +106,7 @@ def _spark(settings: StackSettings, rows: int, folder: Path) -> tuple[list[Answe
                 answers.append((said["rows"], said["cents"]))
                 figures[f"{name}_rows_per_s"] = said["rows"] / said["seconds"]
         time.sleep(_IDLE_S)
-        after = _tree(process.pid)
+        after = tree(process.pid)
         figures["idle_cpu_s_per_s"] = (after["cpu_s"] - figures["cpu_so_far_s"]) / _IDLE_S
         figures |= {"peak_kib": after["peak_kib"], "processes": after["processes"]}
     return answers, figures
@@ -146,15 +146,6 @@ def _driver(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _tree(pid: int) -> dict[str, float]:
-    pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    return {
-        "cpu_s": sum(cpu_seconds(each) + children_seconds(each) for each in pids),
-        "peak_kib": sum(memory(each)["peak_kib"] for each in pids),
-        "processes": len(pids),
-    }
 
 
 def _snapshot(settings: StackSettings, rows: int, folder: Path) -> tuple[list[Answer], dict[str, float]]:

@@ -79,10 +79,10 @@ def create_topic(settings: StackSettings, topic: str) -> None:
     client.create_topics([NewTopic(topic, settings.topic_partitions, 1)])[topic].result(30)
 
 
-def await_decoded(settings: StackSettings, seconds: float = 60) -> None:
+def await_decoded(settings: StackSettings, slot: str = database.SLOT, seconds: float = 60) -> None:
     """Return once the slot has passed the end of the log: until then the walsender is busy with what was written."""
     end, limit = database.wal_position(settings), time.monotonic() + seconds
-    while (guard.confirmed_lsn(settings, database.SLOT, "mydb") or 0) < end:
+    while (guard.confirmed_lsn(settings, slot, "mydb") or 0) < end:
         if time.monotonic() > limit:
             state = connect.connector_status(settings, PREFIX)
             raise FraudstreamError(f"the connector does not reach the end of the log in {seconds:.0f} s: {state}.")

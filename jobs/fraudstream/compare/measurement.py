@@ -13,11 +13,11 @@ class Measurement:
     """`value` of `metric` (its unit is the name's end: _s, _ms, _bytes, _kib; else a count)."""
 
     part: str
-    """cell, outage, bulk, start or cost."""
+    """cell, outage, bulk, start, cost or alerts."""
     cell: str
     repeat: int
     path: str
-    """poll_id, poll_updated, cdc, spark_jdbc, copy, cron, database or all."""
+    """poll_id, poll_updated, cdc, spark_jdbc, copy, cron, database, poll_1s, poll_5s or all."""
     metric: str
     value: float
 

@@ -13,7 +13,7 @@ from fraudstream.check.page import templates
 from fraudstream.check.plots import as_svg
 from fraudstream.compare.answers import shown
 from fraudstream.compare.cost import break_even_interval, break_even_readers
-from fraudstream.compare.drawing import DRAWINGS, PATHS
+from fraudstream.compare.drawing import ALERT_PATHS, DRAWINGS, PATHS
 from fraudstream.compare.figures import Figures, gather, model_error, models, value
 from fraudstream.compare.run import Outcome
 from fraudstream.compare.verdicts import verdicts
@@ -31,7 +31,8 @@ def write_report(home: Path, outcome: Outcome) -> dict[str, Any]:
     environment = templates(Path(__file__).parent)
     environment.filters |= {"figure": shown}
     page = environment.get_template("compare.html.j2")
-    text = page.render(report=report, figures=figures, plots=plots, paths=PATHS, get=_getter(figures))
+    text = page.render(report=report, figures=figures, plots=plots, paths=PATHS, alert_paths=ALERT_PATHS,
+                       get=_getter(figures))  # fmt: skip
     (home / "report.html").write_text(text, encoding="utf-8")
     return report
 

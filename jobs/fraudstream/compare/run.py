@@ -19,6 +19,7 @@ from fraudstream import cli
 from fraudstream.check.once import Interrupted, alone
 from fraudstream.check.report import machine, versions
 from fraudstream.compare import capture, database, standing
+from fraudstream.compare.alerting import run_alerts
 from fraudstream.compare.bulk import run_bulk
 from fraudstream.compare.cell import run_cell
 from fraudstream.compare.grid import WARM_UP, Cell, Grid
@@ -58,6 +59,7 @@ def parts_of(grid: Grid) -> list[Part]:
         Part("cron", lambda settings, folder: (standing.cron_costs(settings), [])),
         Part("bulk", lambda settings, folder: run_bulk(settings, _BULK_ROWS, folder)),
         *outages,
+        Part("alerts", run_alerts),
     ]
 
 

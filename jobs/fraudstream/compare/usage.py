@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import psutil
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -56,3 +58,13 @@ def used(groups: Mapping[str, Iterable[int]]) -> dict[str, float]:
 def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What the groups used between two readings."""
     return {name: after[name] - before.get(name, 0.0) for name in after}
+
+
+def tree(pid: int) -> dict[str, float]:
+    """Of a process and all of its children: cpu_s so far (of children that have ended, too), peak_kib, processes."""
+    pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return {
+        "cpu_s": sum(cpu_seconds(each) + children_seconds(each) for each in pids),
+        "peak_kib": sum(memory(each)["peak_kib"] for each in pids),
+        "processes": len(pids),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fraudstream.compare.drawing import ALERT_PATHS
 from fraudstream.compare.figures import BUSY, IDLE, Figures, value
 
 _NAMES = {"poll_id": "polling by id", "poll_updated": "polling by updated_at", "cdc": "CDC"}
@@ -23,7 +24,7 @@ class Verdict:
 def verdicts(figures: Figures) -> list[Verdict]:
     """The lines whose figures were all measured."""
     found = []
-    for line in (_one_a_minute, _every_change, _fresh, _stale, _many_readers, _whole_table, _spark, _outage):
+    for line in (_one_a_minute, _every_change, _fresh, _stale, _many_readers, _alerts, _whole_table, _spark, _outage):
         try:
             found.append(line(lambda *place: _need(figures, *place)))
         except _NotMeasured:
@@ -112,6 +113,21 @@ def _many_readers(get: Get) -> Verdict:
         "database CPU with one and with eight readers: "
         + ", ".join(f"{_NAMES[path]} {one[path]:.1f} and {eight[path]:.1f} ms/s" for path in _NAMES)
         + f"; a JDBC job that reads all of a million rows takes {whole:.2f} CPU s of it each time",
+    )
+
+
+def _alerts(get: Get) -> Verdict:
+    p50 = {path: get("alerts", "alerts", path, "alert_p50_ms") for path in ALERT_PATHS}
+    used = {path: get("alerts", "alerts", path, "rules_cpu_ms_per_s") for path in ALERT_PATHS}
+    missing = {path: get("alerts", "alerts", path, "alerts_missing") for path in ALERT_PATHS}
+    best = min(p50, key=lambda path: p50[path])
+    delays = ", ".join(f"{label} {p50[path]:,.0f} ms" for path, label in ALERT_PATHS.items())
+    return Verdict(
+        "an alert soon after the commit",
+        f"use {ALERT_PATHS[best]}" if best == "cdc" else "use CDC, or polls if what they overlook may be overlooked",
+        f"half of the alerts within: {delays}; of the stream's {get('alerts', 'alerts', 'cdc', 'alerts'):,.0f} alerts "
+        f"polling lacked {missing['poll_1s']:,.0f} and {missing['poll_5s']:,.0f}; the rules' processes took "
+        f"{used['cdc']:,.0f} ms/s of CPU on Spark, {used['poll_1s']:,.0f} and {used['poll_5s']:,.0f} as pollers",
     )
 
 
