@@ -20,7 +20,7 @@ from fraudstream.compare.standing import settings_lines
 from fraudstream.compare.verdicts import verdicts
 
 ABOUT = {
-    "grid": "small", "repeats": 1, "outage_s": 15.0, "started_at": "2026-01-01T00:00:00+00:00",
+    "grid": "small", "repeats": 1, "outage_s": {"reader": 15.0}, "started_at": "2026-01-01T00:00:00+00:00",
     "versions": {"postgres": "18.6"},
     "machine": {"cpu": "made up", "cores": 2, "memory_gib": 24, "system": "Linux", "load_1_min": 0.1},
 }  # fmt: skip
@@ -64,6 +64,9 @@ def made_up() -> list[Measurement]:
     found += measured("bulk", "bulk", 1, "cdc", {"rows_per_s": 30_000})
     found += measured("start", "start", 1, "cdc", {"broker_rss_kib": 300_000, "connect_rss_kib": 500_000})
     found += measured("cost", "one row a minute", 1, "cron", {"process_cpu_s": 0.05, "database_cpu_s": 0.005})
+    for path, p50 in {"poll_5s": 2600, "poll_1s": 520, "cdc": 800, "cdc_real_time": 90}.items():
+        figures = {"alert_p50_ms": p50, "alerts": 70, "alerts_missing": 3, "rules_cpu_ms_per_s": p50 / 4}
+        found += measured("alerts", "alerts", 1, path, figures)
     return found
 
 
@@ -102,7 +105,7 @@ def test_the_model_reads_its_terms_off_the_idle_and_the_base_cell():
 
 def test_the_decisions_follow_from_the_figures():
     found = {each.need: each for each in verdicts(gather(made_up()))}
-    assert len(found) == 8
+    assert len(found) == 9
     assert found["one row a minute"].use == "use a cron job"
     # 6 x 0.055 s; 50 polls of 2 ms and 0.1 s in 50 s are 2.4 ms/s; 2.6 s in 50 s are 52 ms/s.
     assert "cron job that asks every 10 minutes 0.3, " in found["one row a minute"].because
@@ -115,6 +118,10 @@ def test_the_decisions_follow_from_the_figures():
     )
     whole = next(each for need, each in found.items() if need.startswith("the whole table"))
     assert "COPY is 30 times as fast" in whole.because
+    alert = found["an alert soon after the commit"]
+    assert alert.use == "use CDC and Spark, real-time mode"
+    assert "polling every 1 s 520 ms" in alert.because
+    assert "of the stream's 70 alerts polling lacked 3 and 3" in alert.because
 
 
 def test_a_line_without_its_figures_is_left_out():

@@ -78,10 +78,10 @@ def test_fresh_forgets_what_was_measured(asked, tmp_path: Path):
     assert asked == ["up", "a", "b", "c", "down"]
 
 
-def test_the_small_grid_has_its_cells_then_cron_bulk_and_the_outages():
+def test_the_small_grid_has_its_cells_then_cron_bulk_the_outages_and_alerts():
     keys = [part.key for part in compare.parts_of(small())]
     assert keys[0] == "base-1"
-    assert keys[13:] == ["cron", "bulk", "outage_reader", "outage_connect", "outage_database"]
+    assert keys[13:] == ["cron", "bulk", "outage_reader", "outage_connect", "outage_database", "alerts"]
 
 
 def test_cpu_and_memory_of_a_process_are_its_own():

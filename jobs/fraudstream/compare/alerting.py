@@ -22,7 +22,7 @@ from fraudstream.check.watch import Watch, wait_for_queries
 from fraudstream.compare import capture, database
 from fraudstream.compare.measurement import Measurement, measured
 from fraudstream.compare.usage import tree
-from fraudstream.config import PIPELINE_FILE, Pipeline, load_pipeline
+from fraudstream.config import PIPELINE_FILE, RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.polling.poller import NAME as POLLER
 from fraudstream.polling.store import Store
@@ -54,9 +54,10 @@ class _Run:
 
 
 def run_alerts(settings: StackSettings, folder: Path) -> tuple[list[Measurement], list[str]]:
-    """Of each path: alert_p50_ms and so on from the commit, over `_WINDOW_S`; alerts, and against the stream's those
-    that are missing and extra; CPU and memory of the rules' processes. Nothing of it must be equal: what a poller
-    overlooks is what is measured. The stack's own tables and topics are used."""
+    """Of each path (cdc, of rules in real-time mode cdc_real_time, and INTERVALS): alert_p50_ms and so on from the
+    commit, over `_WINDOW_S`; alerts, and against the stream's those that are missing and extra; CPU and memory of the
+    rules' processes. Nothing of it must be equal: what a poller overlooks is what is measured. The stack's own tables
+    and topics are used."""
     folder.mkdir(parents=True, exist_ok=True)
     ports = {
         "POSTGRES_PORT": settings.postgres_port, "KAFKA_PORT": settings.kafka_port,
@@ -64,10 +65,31 @@ def run_alerts(settings: StackSettings, folder: Path) -> tuple[list[Measurement]
     }  # fmt: skip
     environment = {name: str(port) for name, port in ports.items()}
     pipeline = load_pipeline(environment={**os.environ, **environment, "FRAUDSTREAM_HOME": str(folder)})
-    rules = [rule.name for rule in load_rules() if rule.status == "live"]
+    live = [rule for rule in load_rules(RULES_FILE) if rule.status == "live"]
+    began, used, polled = _ran(settings, folder, environment, pipeline, [rule.name for rule in live])
+    stream, committed = _of_stream(pipeline)
+    _forget(settings, pipeline)
+    in_real_time = {rule.name for rule in live if rule.trigger == "real-time"}
+    window = (began + _WARM_S, began + _WARM_S + _WINDOW_S)
+    delayed = {
+        "cdc": {key: at for key, at in stream.items() if key[0] not in in_real_time},
+        "cdc_real_time": {key: at for key, at in stream.items() if key[0] in in_real_time},
+        **polled,
+    }
+    found = measured("alerts", "alerts", 1, "all", {"rate": _WRITERS * _RATE, "rules": len(live)})
+    for path, alerts in delayed.items():
+        found += measured("alerts", "alerts", 1, path, delays(alerts, committed, window))
+    for path, alerts in {"cdc": stream, **polled}.items():
+        found += measured("alerts", "alerts", 1, path, {**against(alerts, stream), **used[path]})
+    return found, [] if stream else ["alerts: the stream's rules raised none"]
+
+
+def _ran(
+    settings: StackSettings, folder: Path, environment: Mapping[str, str], pipeline: Pipeline, rules: list[str]
+) -> tuple[float, dict[str, dict[str, float]], dict[str, Alerts]]:
+    """When writing began, what each path used, and the alerts of the pollers; those of the stream are in its topic."""
     with ExitStack() as running:
         _capture(settings, pipeline)
-        running.callback(_forget, settings, pipeline)
         run = _started(folder, environment, str(settings.home), running)
         wait_for_queries(pipeline.progress, rules, run.spark)
         observer = Observer(pipeline, rules, folder / "ledger.jsonl")
@@ -81,14 +103,7 @@ def run_alerts(settings: StackSettings, folder: Path) -> tuple[list[Measurement]
             "the queries",
         )
         _await_pollers(settings, run)
-        stream, committed = _of_stream(pipeline)
-        found = {"cdc": stream, **{path: _of_poller(run.folders[path]) for path in run.pollers}}
-    window = (began + _WARM_S, began + _WARM_S + _WINDOW_S)
-    measurements = measured("alerts", "alerts", 1, "all", {"rate": _WRITERS * _RATE, "rules": len(rules)})
-    for path, alerts in found.items():
-        figures = {**delays(alerts, committed, window), **against(alerts, stream), **used[path]}
-        measurements += measured("alerts", "alerts", 1, path, figures)
-    return measurements, [] if stream else ["alerts: the stream's rules raised none"]
+        return began, used, {path: _of_poller(run.folders[path]) for path in run.pollers}
 
 
 def _capture(settings: StackSettings, pipeline: Pipeline) -> None:
@@ -170,9 +185,7 @@ def _await_pollers(settings: StackSettings, run: _Run) -> None:
         while (position := store.position()) is None or position.id < newest or store.pending():
             poller.require_running()
             if time.monotonic() > limit:
-                raise FraudstreamError(
-                    f"{path} has not found row {newest} in {_PATIENCE_S:.0f} s; see {poller.log}."
-                )
+                raise FraudstreamError(f"{path} has not found row {newest} in {_PATIENCE_S:.0f} s; see {poller.log}.")
             time.sleep(0.1)
         store.close()
         poller.stop()

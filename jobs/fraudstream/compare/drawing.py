@@ -15,7 +15,8 @@ from fraudstream.compare.cost import break_even_interval
 from fraudstream.compare.figures import BUSY, Figures, models, value
 
 PATHS = {"poll_id": "polling by id", "poll_updated": "polling by updated_at", "cdc": "CDC"}
-ALERT_PATHS = {"poll_5s": "polling every 5 s", "poll_1s": "polling every 1 s", "cdc": "CDC and Spark"}
+ALERT_PATHS = {"poll_5s": "polling every 5 s", "poll_1s": "polling every 1 s", "cdc": "CDC and Spark, micro-batches",
+               "cdc_real_time": "CDC and Spark, real-time mode"}  # fmt: skip
 _COLOUR = dict(zip(PATHS, (COLOURS[1], COLOURS[3], COLOURS[0]), strict=True))
 _INTERVALS = {"interval 1 s": 1, BUSY: 5, "interval 30 s": 30}
 _CONSUMERS = {BUSY: 1, "consumers 2": 2, "consumers 4": 4, "consumers 8": 8}

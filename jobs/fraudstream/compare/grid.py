@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,11 +39,12 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A run's cells and the length of its outages."""
+    """A run's cells and outages."""
 
     name: str
     cells: Sequence[Cell]
-    outage_s: float
+    outage_s: Mapping[str, float]
+    """How long each of reader, connect and database is away."""
     repeats: int
 
 
@@ -68,7 +69,9 @@ _AXES = (
 
 def small() -> Grid:
     """Thirteen cells of 45 s, each once: fits into 20 minutes on two cores."""
-    return Grid(name="small", cells=(BASE, *_AXES), outage_s=15.0, repeats=1)
+    return Grid(
+        name="small", cells=(BASE, *_AXES), outage_s={"reader": 60.0, "connect": 15.0, "database": 60.0}, repeats=1
+    )
 
 
 def full(repeats: int = 3) -> Grid:
@@ -83,7 +86,9 @@ def full(repeats: int = 3) -> Grid:
         for repeat in range(1, repeats + 1)
         for cell in (BASE, *_AXES, *crossed)
     ]
-    return Grid(name="full", cells=cells, outage_s=60.0, repeats=repeats)
+    return Grid(
+        name="full", cells=cells, outage_s=dict.fromkeys(("reader", "connect", "database"), 60.0), repeats=repeats
+    )
 
 
 GRIDS = {"small": small, "full": full}

@@ -53,7 +53,7 @@ class Outcome:
 def parts_of(grid: Grid) -> list[Part]:
     """The run's parts in their order."""
     cells = [Part(cell.key, partial(_cell, cell)) for cell in grid.cells]
-    outages = [Part(f"outage_{victim}", partial(_outage, victim, grid.outage_s)) for victim in VICTIMS]
+    outages = [Part(f"outage_{victim}", partial(_outage, victim, grid.outage_s[victim])) for victim in VICTIMS]
     return [
         *cells,
         Part("cron", lambda settings, folder: (standing.cron_costs(settings), [])),
@@ -168,7 +168,7 @@ def _collected(grid: Grid, home: Path, settings: StackSettings, parts: Sequence[
             failures += json.loads(_file(home, key).with_suffix(".json").read_text(encoding="utf-8"))
     write_csv(home / "measurements.csv", measurements)
     about = {
-        "grid": grid.name, "repeats": grid.repeats, "outage_s": grid.outage_s, "started_at": began,
+        "grid": grid.name, "repeats": grid.repeats, "outage_s": dict(grid.outage_s), "started_at": began,
         "versions": versions(settings), "machine": machine(),
     }  # fmt: skip
     return Outcome(measurements, failures, about)

@@ -118,13 +118,17 @@ def _many_readers(get: Get) -> Verdict:
 
 def _alerts(get: Get) -> Verdict:
     p50 = {path: get("alerts", "alerts", path, "alert_p50_ms") for path in ALERT_PATHS}
-    used = {path: get("alerts", "alerts", path, "rules_cpu_ms_per_s") for path in ALERT_PATHS}
-    missing = {path: get("alerts", "alerts", path, "alerts_missing") for path in ALERT_PATHS}
+    used, missing = (
+        {path: get("alerts", "alerts", path, name) for path in ("cdc", "poll_1s", "poll_5s")}
+        for name in ("rules_cpu_ms_per_s", "alerts_missing")
+    )
     best = min(p50, key=lambda path: p50[path])
     delays = ", ".join(f"{label} {p50[path]:,.0f} ms" for path, label in ALERT_PATHS.items())
     return Verdict(
         "an alert soon after the commit",
-        f"use {ALERT_PATHS[best]}" if best == "cdc" else "use CDC, or polls if what they overlook may be overlooked",
+        f"use {ALERT_PATHS[best]}"
+        if best.startswith("cdc")
+        else "use CDC, or polls if what they overlook may be overlooked",
         f"half of the alerts within: {delays}; of the stream's {get('alerts', 'alerts', 'cdc', 'alerts'):,.0f} alerts "
         f"polling lacked {missing['poll_1s']:,.0f} and {missing['poll_5s']:,.0f}; the rules' processes took "
         f"{used['cdc']:,.0f} ms/s of CPU on Spark, {used['poll_1s']:,.0f} and {used['poll_5s']:,.0f} as pollers",
@@ -159,7 +163,7 @@ def _spark(get: Get) -> Verdict:
 
 
 def _outage(get: Get) -> Verdict:
-    away = get("outage", "reader", "all", "outage_s")
+    away, idle = (get("outage", victim, "all", "outage_s") for victim in ("reader", "connect"))
     missed = {path: get("outage", "reader", path, "missed") for path in _NAMES}
     caught = get("outage", "reader", "cdc", "catch_up_s")
     retained = get("outage", "connect", "all", "slot_retained_bytes") / 2**20
@@ -168,6 +172,6 @@ def _outage(get: Get) -> Verdict:
         "use CDC" if missed["cdc"] == 0 else "use none without a reconciliation",
         f"after {away:g} s without readers CDC had all of it {caught:.1f} s after its start, missing "
         f"{missed['cdc']:,.0f} changes (polling by updated_at {missed['poll_updated']:,.0f}, by id "
-        f"{missed['poll_id']:,.0f}); while Connect was away for as long its slot held {retained:.0f} MiB of WAL back: "
-        "watch it",
+        f"{missed['poll_id']:,.0f}); while Connect was away for {idle:g} s its slot held {retained:.0f} MiB of WAL "
+        "back: watch it",
     )
