@@ -1,4 +1,4 @@
-"""python -m fraudstream.stack up | down | status | purge | fetch | lock"""
+"""python -m fraudstream.stack up | down | status | purge | fetch | jars | lock"""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="what runs, and how far it is; exit code 1 when something is broken")
     commands.add_parser("purge", help="stop everything and delete all data")
     commands.add_parser("fetch", help="put all jars into the cache; later starts need no network")
+    group = commands.add_parser("jars", help="the cached jars of a group, as spark-submit --jars takes them")
+    group.add_argument("group", choices=GROUPS)
     commands.add_parser("lock", help="write conf/jars.lock anew from the versions in docker/.env")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -69,6 +71,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "fetch":
         count = sum(len(jars(group)) for group in GROUPS)
         _tell(options, {"files": count, "cache": str(cache_folder())}, f"{count} files in {cache_folder()}")
+        return 0
+    if options.command == "jars":
+        files = [str(path) for path in jars(options.group)]
+        _tell(options, files, ",".join(files))
         return 0
     settings = load_settings()
     if options.command == "up":

@@ -1,0 +1,54 @@
+"""spark-submit.sh: the command that a job becomes, here and on a cluster."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import zipfile
+
+import pytest
+
+from fraudstream.stack.artifacts import jars
+from fraudstream.stack.settings import REPOSITORY
+
+
+def dry_run(*words: str, **environment: str) -> list[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "FRAUDSTREAM_CACHE") if name in os.environ}
+    done = subprocess.run(
+        [REPOSITORY / "spark-submit.sh", "--dry-run", *words],
+        env={**kept, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return shlex.split(done.stdout)
+
+
+def option(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1]
+
+
+@pytest.fixture(scope="module")
+def on_cluster(tmp_path_factory) -> list[str]:
+    return dry_run(
+        "detect_fraud", "--rules", "anomaly",
+        MASTER="spark://x:7077", SPARK_SUBMIT_ARGS="--conf a=b", TMPDIR=str(tmp_path_factory.mktemp("archive")),
+    )  # fmt: skip
+
+
+def test_here_a_job_is_a_plain_python_process():
+    command = dry_run("detect_fraud", "--rules", "anomaly")
+    assert command[1:] == [str(REPOSITORY / "jobs" / "detect_fraud.py"), "--rules", "anomaly"]
+
+
+def test_on_a_cluster_the_locked_jars_go_with_the_job(on_cluster):
+    assert on_cluster[0].endswith("/pyspark/bin/spark-submit")
+    assert option(on_cluster, "--master") == "spark://x:7077"
+    assert option(on_cluster, "--jars").split(",") == [str(path) for path in jars("spark")]
+
+
+def test_on_a_cluster_the_package_goes_with_the_job(on_cluster):
+    with zipfile.ZipFile(option(on_cluster, "--py-files")) as archive:
+        assert {"fraudstream/cli.py", "fraudstream/rules/anomaly.py"} <= set(archive.namelist())
+
+
+def test_the_job_and_its_options_come_last(on_cluster):
+    assert on_cluster[-5:] == ["--conf", "a=b", str(REPOSITORY / "jobs" / "detect_fraud.py"), "--rules", "anomaly"]
