@@ -19,6 +19,7 @@ _EXAMPLES = """examples:
 The same seed and options give the same rows; their times count from the start. Ctrl-C leaves whole batches.
 profiles:
 """ + "\n".join(f"  {name:10} {profile.summary}" for name, profile in PROFILES.items())
+_BATCH = "rows per database transaction (default: 1000, realistic 200, hot 250; at most half a second of --rate)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--seconds", type=float, help="stop after this time")
     add("--rows", type=int, help="stop after this many inserted rows")
     add("--rate", type=float, help="inserted rows per second, 0 for no limit (default: the exercise's pauses, or 2000)")
-    add("--batch-size", type=int, help="rows per database transaction (default: 1000, realistic 200, hot 250)")
+    add("--batch-size", type=int, help=_BATCH)
     add("--update-share", type=float, help="updates per inserted row (default: 0, realistic 0.01, hot 0.02)")
     add("--delete-share", type=float, help="deletes per inserted row (default: 0, realistic 0.002, hot 0.005)")
     add("--copy", action="store_true", help="insert by COPY")

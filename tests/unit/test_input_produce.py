@@ -77,6 +77,23 @@ def test_a_rate_writes_each_batch_when_its_last_row_is_due(clock):
     assert due_times(clock, planned(Options()), 2000, 2, work=0.1) == [0.5, 1.0, 1.5, 2.0]
 
 
+@pytest.mark.parametrize("profile", ["exercise", "realistic", "hot"])
+def test_a_slow_rate_writes_something_each_second(clock, profile):
+    options = Options(profile=profile, rate=10)
+    due = due_times(clock, planned(options), options.rate, 60)
+    assert due[-1] >= 59.5
+    # A second where two transactions of 5 rows are open together.
+    assert max(later - earlier for earlier, later in zip([0.0, *due], due, strict=False)) <= 1.0
+
+
+def test_a_rate_below_one_writes_row_by_row(clock):
+    assert due_times(clock, planned(Options(rate=0.5)), 0.5, 6) == [2.0, 4.0, 6.0]
+
+
+def test_a_batch_size_that_is_asked_for_stands_at_any_rate(clock):
+    assert due_times(clock, planned(Options(rate=10, batch_size=50)), 10, 12) == [5.0, 10.0]
+
+
 def test_a_late_batch_does_not_shift_those_after_it(clock):
     steps = paced(islice(planned(Options()), 6), 2000, None, clock)
     found = []

@@ -6,10 +6,11 @@ import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fraudstream.check import demo
+from fraudstream.check import demo, stages
 from fraudstream.check.once import Interrupted, alone
 from fraudstream.check.report import assemble
 from fraudstream.check.stages import Options
@@ -129,3 +130,9 @@ def test_the_summary_has_a_line_for_every_rule():
     assert re.fullmatch(r"anomaly +1,200 +1,200 +1,200 +0 +0 +6\d\d ms +9\d\d ms", lines[1])
     assert lines[-2] == "committed 120,000 changes, lost 0, doubled 0; quarantined 0; mirror differs in 0 rows"
     assert lines[-1] == "PASSED"
+
+
+def test_a_producer_that_wrote_nothing_is_said():
+    watch = SimpleNamespace(samples=[SimpleNamespace(at=at, committed=16) for at in (1.0, 2.0, 3.0)])
+    with pytest.raises(FraudstreamError, match="the producer committed nothing"):
+        stages._produced(watch, 2.0)

@@ -21,6 +21,7 @@ from fraudstream.check.report import Run
 from fraudstream.check.verify import verify
 from fraudstream.check.watch import Watch, wait_for_queries
 from fraudstream.config import Pipeline
+from fraudstream.errors import FraudstreamError
 from fraudstream.input.ledger import Ledger
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack import guard, kafka, lifecycle, postgres
@@ -173,8 +174,11 @@ def _catch_up(watch: Watch, observer: Observer) -> None:
 
 
 def _produced(watch: Watch, written_from: float) -> tuple[float, float]:
-    """When the first and the last change after the warm-up were committed, to the second."""
+    """When the first and the last change after the warm-up were committed, to the second. Raises FraudstreamError
+    when there was none."""
     before = [sample.committed for sample in watch.samples if sample.at < written_from]
     last = watch.samples[-1].committed
     written = [sample.at for sample in watch.samples if sample.committed > before[-1]]
+    if not written:
+        raise FraudstreamError("the producer committed nothing, so there is nothing to report; see producer.log.")
     return written[0], next(sample.at for sample in watch.samples if sample.committed == last)

@@ -21,6 +21,8 @@ from fraudstream.input.writer import Totals, Writer
 # Event times of realistic and hot advance at this pace when rows are written as fast as they go.
 _NOMINAL_RATE = 2000.0
 _LARGEST_BATCH = 100_000
+# A batch is written when its last row is due: a slow rate takes smaller ones, so that something is written that often.
+_LONGEST_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def planned(options: Options) -> Iterator[Step]:
     profile = PROFILES[options.profile]
     rate = profile.rate if options.rate is None else options.rate
     cut = Cut(
-        batch_size=options.batch_size or profile.batch_size,
+        batch_size=options.batch_size or _batch_size(profile.batch_size, rate),
         update_share=_or(options.update_share, profile.update_share),
         delete_share=_or(options.delete_share, profile.delete_share),
         mixed=profile.mixed,
@@ -108,6 +110,10 @@ def planned(options: Options) -> Iterator[Step]:
         rows=options.rows,
     )
     return steps(profile.rows(options.seed, rate or _NOMINAL_RATE), cut, options.seed)
+
+
+def _batch_size(usual: int, rate: float | None) -> int:
+    return min(usual, max(1, int(rate * _LONGEST_WAIT_S))) if rate else usual
 
 
 def produce(
