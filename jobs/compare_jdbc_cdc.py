@@ -6,15 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import psycopg2
-from confluent_kafka import KafkaException
-
 from fraudstream import cli
 from fraudstream.check.once import Interrupted, one_interruption
 from fraudstream.compare.grid import GRIDS
 from fraudstream.compare.report import summary, write_report
 from fraudstream.compare.run import run
-from fraudstream.errors import FraudstreamError
 from fraudstream.stack.settings import load_settings
 
 _EXAMPLES = """examples:
@@ -41,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with one_interruption():
             outcome = run(GRIDS[given.grid](), home, given.fresh, lambda text: print(text, flush=True))
-    except (FraudstreamError, KafkaException, psycopg2.Error) as error:
-        print(cli.paint("error:", "red", sys.stderr), error, file=sys.stderr)
+    except Exception as error:
+        cli.complain(error)
         print(f"what was measured is kept in {home}; the same command goes on from there", file=sys.stderr)
         return 1
     except Interrupted as interruption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -18,23 +19,55 @@ _COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cy
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Call `main` and exit with its code: 2 after a FraudstreamError (one line on stderr), 130 after Ctrl-C.
+    """Call `main` and exit with its code: 2 after an error that `complain` puts in one line, 130 after Ctrl-C.
 
     A reader that went away (`... | head`) ends the process quietly.
     """
     try:
         code = main() or 0
         sys.stdout.flush()
-    except FraudstreamError as error:
-        print(paint("error:", "red", sys.stderr), error, file=sys.stderr)
-        code = 2
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         # The interpreter flushes stdout once more at its end, and would report the same broken pipe then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except Exception as error:
+        complain(error)
+        code = 2
     sys.exit(code)
+
+
+def complain(error: Exception) -> None:
+    """Say in one line on stderr what a user or the system around us caused: a FraudstreamError, the operating system's,
+    PostgreSQL's or Kafka's errors. Raises any other error again: a mistake of the program keeps its trace."""
+    if isinstance(error, FraudstreamError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = _of_system(error)
+    elif isinstance(error, _loaded("psycopg2", "Error")):
+        text = f"PostgreSQL: {' '.join(str(error).split()) or type(error).__name__}; `make status` shows what runs."
+    elif isinstance(error, _loaded("confluent_kafka", "KafkaException")):
+        said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
+        text = f"Kafka: {' '.join(said.split())}; `make status` shows what runs."
+    else:
+        raise error
+    print(paint("error:", "red", sys.stderr), text, file=sys.stderr)
+
+
+def _of_system(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'a disk'}: {what}; make room (`df -h` shows where) and try again."
+    if error.filename is None:
+        return f"{what}; try again when the cause is gone."
+    return f"{error.filename}: {what}; see to this file or folder and try again."
+
+
+def _loaded(module: str, name: str) -> tuple[type[BaseException], ...]:
+    """An error's type if its package has been imported, as whoever raised it has done; none of them is needed here."""
+    found = sys.modules.get(module)
+    return (getattr(found, name),) if found else ()
 
 
 def colour_wanted(stream: TextIO, environment: Mapping[str, str] | None = None) -> bool:

@@ -6,7 +6,9 @@ import io
 import subprocess
 import sys
 
+import psycopg2
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream import cli
 from fraudstream.errors import ConfigError
@@ -34,6 +36,32 @@ def test_a_users_mistake_is_one_line_on_stderr_and_code_2(capsys):
     assert code_of(raising(ConfigError("conf/x.yaml: no such key."))) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: conf/x.yaml: no such key.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "a disk: No space left on device; make room (`df -h`"),
+        (OSError(28, "No space left on device", "run/x"), "run/x: No space left on device; make room"),
+        (PermissionError(13, "Permission denied", "run"), "run: Permission denied; see to this file"),
+        (TimeoutError("timed out"), "timed out; try again"),
+        (psycopg2.OperationalError("connection to server failed\n\tIs it running?"),
+         "PostgreSQL: connection to server failed Is it running?; `make status`"),
+        (psycopg2.InterfaceError(), "PostgreSQL: InterfaceError; `make status`"),
+        (KafkaException(KafkaError(KafkaError._TRANSPORT, "no broker")), "Kafka: no broker; `make status`"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_one_line_that_names_it(capsys, error, line):
+    assert code_of(raising(error)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {line}")
+    assert said.count("\n") == 1
+
+
+def test_the_shell_needs_neither_kafka_nor_postgresql():
+    program = "import sys; from fraudstream import cli; print({'psycopg2', 'confluent_kafka'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_codes_are_the_jobs_own_and_130_after_ctrl_c():

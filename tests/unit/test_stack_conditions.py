@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from fraudstream import cli
 from fraudstream.errors import ConfigError, GuardError, StackError
 from fraudstream.stack import __main__ as command
 from fraudstream.stack import guard, java, lifecycle, postgres
@@ -196,9 +198,25 @@ def test_a_template_with_an_unknown_name_is_refused_and_lower_case_is_left_alone
 def test_the_command_line_says_one_line_and_exits_with_2(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("FRAUDSTREAM_HOME", str(tmp_path))
     monkeypatch.setenv("KAFKA_PORT", "none")
-    assert command.main(["status"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: command.main(["status"]))
+    assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "KAFKA_PORT is 'none'; set it to a whole number from 1024 to 65535 (see docker/.env).\n"
+        "error: KAFKA_PORT is 'none'; set it to a whole number from 1024 to 65535 (see docker/.env).\n"
+    )
+
+
+def test_an_error_of_kafka_in_a_command_is_one_line(monkeypatch, capsys, tmp_path):
+    def fail(settings):
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "no broker"))
+
+    monkeypatch.setenv("FRAUDSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(lifecycle, "down", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: command.main(["down"]))
+    assert (ended.value.code, capsys.readouterr().err) == (
+        2,
+        "error: Kafka: no broker; `make status` shows what runs.\n",
     )
 
 

@@ -9,9 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg2
-from confluent_kafka import KafkaException
-
 from fraudstream import cli
 from fraudstream.check import timeline
 from fraudstream.check.live import duration
@@ -36,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with one_interruption():
             return _demo(options, load_settings())
-    except (FraudstreamError, KafkaException, psycopg2.Error) as error:
-        print(cli.paint("error:", "red", sys.stderr), error, file=sys.stderr)
+    except Exception as error:
+        cli.complain(error)
         return 1
     except Interrupted as interruption:
         print("interrupted; everything that the demo had started is stopped", file=sys.stderr)

@@ -5,35 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
 
-from fraudstream.errors import ConfigError, FraudstreamError
+from fraudstream import cli
+from fraudstream.errors import ConfigError
 from fraudstream.stack import connect, lifecycle
 from fraudstream.stack.artifacts import GROUPS, cache_folder, jars
 from fraudstream.stack.settings import StackSettings, load_settings
-from fraudstream.stack.status import as_text, wants_colour
+from fraudstream.stack.status import as_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 done, 1 status of a broken stack, 2 a condition that one line on standard error names, 130 or 143
-    interrupted."""
+    """Exit code: 0 done, 1 status of a broken stack, 130 or 143 interrupted; cli.run gives errors theirs."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda which, _: sys.exit(128 + which))
     try:
         return _run(_parser().parse_args(argv))
-    except FraudstreamError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (`head`) has seen enough
-        return 0
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}; see to this file or folder and try again", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted; `make down` stops what still runs", file=sys.stderr)
         return 130
@@ -88,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         _tell(options, {"deleted": folders}, f"deleted: {', '.join(folders) or 'nothing was there'}")
     else:
         found = lifecycle.status(settings)
-        _tell(options, found, as_text(found, wants_colour()))
+        _tell(options, found, as_text(found))
         stopped_cleanly = all(each["state"] == "stopped" for each in found["components"].values())
         return 0 if found["healthy"] or stopped_cleanly else 1
     return 0
@@ -112,4 +102,4 @@ def _tell(options: argparse.Namespace, found: object, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

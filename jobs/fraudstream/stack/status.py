@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import psycopg2
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from fraudstream import cli
 from fraudstream.errors import StackError
 from fraudstream.stack import connect, kafka, postgres
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, log_file, ports, process_of, tail
@@ -118,19 +118,19 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 
-def as_text(found: Mapping[str, Any], colour: bool) -> str:
+def as_text(found: Mapping[str, Any]) -> str:
     """The state for people: aligned, a few lines for each part that there is something to say about."""
     lines = [f"stack in {found['home']}"]
     for name, each in found["components"].items():
         facts = f"port {each['port']}"
         if each["pid"]:
             facts += f"  pid {each['pid']}  up {_duration(each['uptime_s'])}  {_bytes(each['memory_bytes'])}"
-        lines.append(f"  {TITLES[name]:<14} {_painted(each['state'], 13, colour)} {facts}")
+        lines.append(f"  {TITLES[name]:<14} {_painted(each['state'], 13)} {facts}")
         lines += [f"    {line}" for line in each.get("last_lines", [])]
         if each["state"] in ("crashed", "not answering"):
             lines.append(f"    see {each['log']}; `make up` starts what is missing")
     for name, each in found["connectors"].items():
-        lines.append(f"  connector {name}: {_painted(each['connector'], 0, colour)}, tasks {each['tasks'] or 'none'}")
+        lines.append(f"  connector {name}: {_painted(each['connector'])}, tasks {each['tasks'] or 'none'}")
         lines += [f"    {each['trace']}"] if each["trace"] else []
     for each in found["slots"]:
         active = "active" if each["active"] else "not active"
@@ -144,14 +144,9 @@ def as_text(found: Mapping[str, Any], colour: bool) -> str:
     return "\n".join(lines)
 
 
-def wants_colour() -> bool:
-    """Only a terminal whose user did not forbid it (NO_COLOR) gets colours."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _painted(state: str, width: int, colour: bool) -> str:
-    code = {"running": 32, "RUNNING": 32, "stopped": 90}.get(state, 31)
-    return f"\x1b[{code}m{state:<{width}}\x1b[0m" if colour else f"{state:<{width}}"
+def _painted(state: str, width: int = 0) -> str:
+    colours = {"running": "green", "RUNNING": "green", "stopped": "dim"}
+    return cli.paint(f"{state:<{width}}", colours.get(state, "red"))
 
 
 def _bytes(count: float) -> str:
