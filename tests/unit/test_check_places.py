@@ -44,14 +44,6 @@ def test_a_table_that_was_never_written_has_no_rows(tmp_path):
     assert list(places.current_rows(path)) == places.archived_alerts(path) == places.quarantined(path) == []
 
 
-def test_the_newest_line_of_a_batch_counts_and_a_torn_one_does_not(tmp_path):
-    lines = [{"batch_id": 0, "read": 1}, {"batch_id": 1, "read": 2}, {"batch_id": 1, "read": 3}]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "velocity.jsonl").write_text(text + '{"batch_id": 2, "re')
-    assert [line["read"] for line in places.progress_lines(str(tmp_path), "velocity")] == [1, 3]
-    assert places.progress_lines(str(tmp_path), "anomaly") == []
-
-
 def test_messages_that_are_no_alerts_are_counted_apart():
     alert = {"alert_id": "a", "rule": "velocity", "transaction_id": 1, "partition": 0, "offset": 2}
     values = [json.dumps(alert).encode(), b"{}", b"no JSON", None, b"[]", json.dumps({**alert, "rule": []}).encode()]

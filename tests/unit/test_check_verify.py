@@ -64,7 +64,7 @@ class World:
         monkeypatch.setattr(places, "current_rows", lambda path: iter(self.delta))
         monkeypatch.setattr(places, "archived_alerts", lambda path: self.archived)
         monkeypatch.setattr(places, "quarantined", lambda path: self.quarantine)
-        monkeypatch.setattr(places, "progress_lines", lambda folder, query: [self.progress[query]])
+        monkeypatch.setattr(verify, "progress_lines", lambda folder, query: [self.progress[query]])
         monkeypatch.setattr(places, "frauds", lambda dsn: {100_004: "amount_jump", 100_002: "burst"})
         monkeypatch.setattr(type(load_settings()), "dsn", lambda self, role, database="mydb": role)
         ledger = self.folder / "ledger.jsonl"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from fraudstream.check import watch
-from fraudstream.check.watch import Watch, query_states, wait_for_queries
+from fraudstream.check.watch import Watch, wait_for_queries
 from fraudstream.errors import FraudstreamError, StackError
+from fraudstream.stack.queries import query_states
 from fraudstream.stack.settings import load_settings
 from report_runs import made_up_run
 

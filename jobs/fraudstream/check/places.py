@@ -1,10 +1,8 @@
-"""What a run left behind, read without Spark: PostgreSQL's rows, the lake's tables, the queries' progress."""
+"""What a run left behind, read without Spark: PostgreSQL's rows and the lake's tables."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -57,19 +55,6 @@ def quarantined(path: str) -> list[tuple[int, int, bytes | None]]:
 def frauds(dsn: str) -> dict[int, str]:
     """The kind of fraud per transaction id: the ground truth that the pipeline cannot see."""
     return dict(_selected(dsn, _FRAUDS))
-
-
-def progress_lines(folder: str, query: str) -> list[dict[str, Any]]:
-    """The newest line of every committed batch of the query; a line cut short by a crash is passed over."""
-    path = Path(folder) / f"{query}.jsonl"
-    newest: dict[int, dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        newest[line["batch_id"]] = line
-    return list(newest.values())
 
 
 def _selected(dsn: str, statement: str) -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ from fraudstream.check.settings import DEFINED, settings_for
 from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.stack.queries import progress_lines
 from fraudstream.stack.settings import StackSettings
 
 
@@ -114,7 +115,7 @@ def _check_counts(
     queries = {"mirror_transactions": entries, **{name: verdict for name, (_, verdict) in verdicts.items()}}
     conservation = {}
     for query, verdict in queries.items():
-        lines = places.progress_lines(pipeline.progress, query)
+        lines = progress_lines(pipeline.progress, query)
         conservation[query], failed = compare_counts(query, verdict.parts, sum(verdict.ignored.values()), lines)
         failures += failed
     ignored_as = {name: dict(verdict.ignored) for name, verdict in queries.items()}
@@ -165,7 +166,7 @@ def _check_quarantine(
 
 
 def _check_archive(pipeline: Pipeline, messages: int) -> tuple[dict[str, Any], list[str]]:
-    read = sum(line["read"] for line in places.progress_lines(pipeline.progress, "archive_alerts"))
+    read = sum(line["read"] for line in progress_lines(pipeline.progress, "archive_alerts"))
     failures = [f"archive_alerts: {read} messages read, {pipeline.kafka.alerts_topic} has {messages}"]
     return {}, failures if read != messages else []
 

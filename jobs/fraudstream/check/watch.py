@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import psutil
 
@@ -18,6 +16,7 @@ from fraudstream.errors import FraudstreamError, StackError
 from fraudstream.stack import lifecycle
 from fraudstream.stack.connect import connector_status
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, explain
+from fraudstream.stack.queries import query_states
 from fraudstream.stack.settings import StackSettings
 
 _STEP_S = 1.0
@@ -69,16 +68,6 @@ def _totals(sample: Sample) -> tuple[object, ...]:
 def _behind(sample: Sample) -> str:
     behind = {query: sample.behind(query) for query in sample.read}
     return ", ".join(f"{query} is {count:,} behind" for query, count in behind.items() if count) or "all is processed"
-
-
-def query_states(progress: str) -> tuple[int | None, dict[str, str]]:
-    """The pid of the application whose queries report to this folder, and each query's state; (None, {}) without."""
-    path = Path(progress, "queries.json")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None, {}
-    return found["pid"], found["queries"]
 
 
 def require_queries(progress: str, spark: Child) -> None:

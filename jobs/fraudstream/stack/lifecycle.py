@@ -15,6 +15,7 @@ from fraudstream.stack import connect, guard, kafka, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, forget, log_file, pid_of, require_free_ports, tail
+from fraudstream.stack.queries import held_checkpoints, query_states
 from fraudstream.stack.settings import StackSettings
 from fraudstream.stack.status import status
 
@@ -102,9 +103,13 @@ def down(settings: StackSettings) -> list[str]:
 
 def purge(settings: StackSettings) -> list[Path]:
     """Stop the stack and delete its data, secrets and logs, and the lake, checkpoints and progress that were made from
-    its topics. Replication slots are dropped first where PostgreSQL runs. Returns the folders deleted."""
+    its topics. Replication slots are dropped first where PostgreSQL runs. Returns the folders deleted.
+
+    Raises StackError while a driver runs on one of the checkpoints: it would write on into what is deleted.
+    """
     if not settings.folder.exists():
         return []
+    _refuse_drivers(settings.home)
     if pid_of(settings, "postgres") is not None:
         with _alone(settings):
             connect.halt(settings)
@@ -114,6 +119,18 @@ def purge(settings: StackSettings) -> list[Path]:
     for folder in found:
         shutil.rmtree(folder)
     return found
+
+
+def _refuse_drivers(home: Path) -> None:
+    held = held_checkpoints(home / "checkpoints")
+    if not held:
+        return
+    pid, states = query_states(str(home / "progress"))
+    whose = f" (pid {pid})" if pid is not None and states.keys() & set(held) else ""
+    raise StackError(
+        f"{', '.join(held)}: a driver{whose} runs on these checkpoints in {home}; nothing is deleted. Stop the job "
+        "first (Ctrl-C where it runs), then repeat."
+    )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from fraudstream import cli
 from fraudstream.errors import StackError
-from fraudstream.stack import connect, kafka, postgres
+from fraudstream.stack import connect, kafka, postgres, queries
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, log_file, ports, process_of, tail
 from fraudstream.stack.settings import StackSettings
 
@@ -24,10 +24,11 @@ from fraudstream.stack.settings import StackSettings
 def status(settings: StackSettings) -> dict[str, Any]:
     """The stack's state, as JSON-ready values:
 
-    home; healthy (all run and answer, no connector failed); components: name -> state (running, not answering,
-    crashed, stopped), pid, port, uptime_s, memory_bytes, log, last_lines (of a crashed one); connectors: name ->
-    connector, tasks, trace; slots: name, database, active, wal_status, retained_bytes; topics: name -> partitions,
-    offsets (last minus first, so transaction markers count too), bytes on disk; disk: free_bytes, used_bytes.
+    home; healthy (all run and answer, no connector failed, no slot lost, no query failed or lost count); components:
+    name -> state (running, not answering, crashed, stopped), pid, port, uptime_s, memory_bytes, log, last_lines (of a
+    crashed one); connectors: name -> connector, tasks, trace; slots: name, database, active, wal_status,
+    retained_bytes; topics: name -> partitions, offsets (last minus first, so transaction markers count too), bytes on
+    disk; streams: see queries.queries; disk: free_bytes, used_bytes.
     What a component that does not answer would tell is empty.
     """
     slots = _asked(lambda: postgres.slots(settings), settings, "postgres")
@@ -36,13 +37,17 @@ def status(settings: StackSettings) -> dict[str, Any]:
     answers = {"postgres": slots is not None, "kafka": topics is not None, "connect": found is not None}
     components = {name: _component(settings, name, answers[name]) for name in COMPONENTS}
     broken = any("FAILED" in (each["connector"], *each["tasks"]) for each in (found or {}).values())
+    lost = any(each["wal_status"] == "lost" for each in slots or [])
+    streams = queries.queries(settings.home)
+    running = all(each["state"] == "running" for each in components.values())
     return {
         "home": str(settings.home),
-        "healthy": all(each["state"] == "running" for each in components.values()) and not broken,
+        "healthy": running and not broken and not lost and not queries.broken(streams),
         "components": components,
         "connectors": found or {},
         "slots": slots or [],
         "topics": topics or {},
+        "streams": streams,
         "disk": {"free_bytes": _free_bytes(settings.home), "used_bytes": _size(settings.folder)},
     }
 
@@ -135,17 +140,36 @@ def as_text(found: Mapping[str, Any]) -> str:
     for each in found["slots"]:
         active = "active" if each["active"] else "not active"
         retained = _bytes(each["retained_bytes"] or 0)
-        lines.append(f"  slot {each['name']} ({each['database']}): {active}, {each['wal_status']}, retains {retained}")
+        wal = _painted(each["wal_status"]) if each["wal_status"] == "lost" else each["wal_status"]
+        lines.append(f"  slot {each['name']} ({each['database']}): {active}, {wal}, retains {retained}")
+        lines += ["    its changes are gone: `make purge` starts from nothing"] if each["wal_status"] == "lost" else []
     for name, each in found["topics"].items():
         size = f"{each['partitions']:>3} partitions {each['offsets']:>12,} offsets {_bytes(each['bytes']):>9}"
         lines.append(f"  topic {name:<34} {size}")
+    lines += _streams(found["streams"])
     disk = found["disk"]
     lines.append(f"  disk: {_bytes(disk['used_bytes'])} used by the stack, {_bytes(disk['free_bytes'])} free")
     return "\n".join(lines)
 
 
+def _streams(streams: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, each in streams["queries"].items():
+        state, _, why = each["state"].partition(": ")
+        lines.append(f"  query {name:<20} {_painted(state, 8)} {queries.sums(each)}")
+        lines += [f"    {why}"] if why else []
+        lines += (
+            ["    the parts are not what was read: some records are lost or counted twice"]
+            if each["holds"] is False
+            else []
+        )
+    if streams["quarantined"]:
+        lines.append(f"  quarantined: {streams['quarantined']:,} messages that cannot be read, in lake/quarantine")
+    return lines
+
+
 def _painted(state: str, width: int = 0) -> str:
-    colours = {"running": "green", "RUNNING": "green", "stopped": "dim"}
+    colours = {"running": "green", "RUNNING": "green", "done": "green", "stopped": "dim"}
     return cli.paint(f"{state:<{width}}", colours.get(state, "red"))
 
 
