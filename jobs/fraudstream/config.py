@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -18,6 +19,7 @@ from fraudstream.stack.settings import REPOSITORY, load_environment
 PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 _VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 
 
@@ -54,7 +56,7 @@ class Triggers:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """The pipeline's configuration; paths may be local or any file system that Spark knows."""
+    """The pipeline's configuration; folders are paths of a file system, one that all nodes see where there are more."""
 
     kafka: Kafka
     lake: str
@@ -90,6 +92,8 @@ def load_pipeline(path: Path = PIPELINE_FILE, environment: Mapping[str, str] | N
     values = _checked(found, Pipeline, "", path)
     for section, kind in _SECTIONS.items():
         values[section] = kind(**_checked(values[section], kind, f"{section}.", path))
+    for name in ("lake", "checkpoints", "progress"):
+        values[name] = _folder(name, values[name], path)
     pipeline = Pipeline(**values)
     _check_ranges(pipeline, path)
     return pipeline
@@ -126,6 +130,20 @@ def _checked(found: Any, kind: type, prefix: str, path: Path) -> dict[str, Any]:
 
 def _texts(options: Mapping[Any, Any]) -> dict[str, str]:
     return {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
+
+
+def _folder(name: str, text: str, path: Path) -> str:
+    """The path in `text`, which may be a URI of scheme file. Locks, manifests and progress need a real file system."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return text
+    found = urlsplit(text)
+    if scheme[1].lower() != "file" or found.netloc not in ("", "localhost") or not found.path.startswith("/"):
+        raise ConfigError(
+            f"{path}: {name} is {text!r}; it must be a path that all nodes see (/mnt/shared/{name}, or "
+            f"file:///mnt/shared/{name}); object stores and HDFS only where they are mounted as a file system."
+        )
+    return unquote(found.path)
 
 
 def _check_ranges(pipeline: Pipeline, path: Path) -> None:

@@ -39,6 +39,13 @@ def test_the_shipped_file_is_read_with_the_environments_values():
             "lake: ${NOWHERE}",
             "NOWHERE is not set; set it in the environment or docker/.env",
         ),
+        ("lake: ${FRAUDSTREAM_HOME}/lake", "lake: s3a://b/lake", r"lake is 's3a://b/lake'; it must be a path that all"),
+        (
+            "checkpoints: ${FRAUDSTREAM_HOME}",
+            "checkpoints: hdfs:/x",
+            "checkpoints is 'hdfs:/x/checkpoints'; it must be",
+        ),
+        ("progress: ${FRAUDSTREAM_HOME}", "progress: file://host/x", "progress is 'file://host/x/progress'; it must"),
         ("kafka:", "kafka: [", "not valid YAML"),
     ],
 )
@@ -47,6 +54,12 @@ def test_a_wrong_value_is_refused_naming_file_and_key(tmp_path: Path, old: str, 
     with pytest.raises(ConfigError, match=message) as error:
         load_pipeline(path, ENVIRONMENT)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("uri", ["file:/data", "file:///data", "FILE://localhost/data", "/data"])
+def test_a_uri_of_a_file_system_is_a_path(tmp_path: Path, uri: str):
+    pipeline = load_pipeline(changed(tmp_path, "lake: ${FRAUDSTREAM_HOME}", f"lake: {uri}"), ENVIRONMENT)
+    assert pipeline.table("alerts") == "/data/lake/alerts"
 
 
 def test_an_absent_file_is_one_clear_line(tmp_path: Path):
