@@ -59,6 +59,7 @@ def checked(rules: Sequence[str] = RULES) -> dict[str, Any]:
     return {
         "passed": True, "failures": [],
         "committed": {"inserts": 118_000, "updates": 1800, "deletes": 200}, "redelivered_copies": 0,
+        "unchecked_rules": [],
         "capture": {"lost": 0, "doubled": 0},
         "topic": {"read": 120_000, "judged": 119_000, "history": 0, "unjudged": 0, "quarantined": 0, "ignored": 1000},
         "conservation": {name: dict(parts) for name in ("mirror_transactions", *rules)},

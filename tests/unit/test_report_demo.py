@@ -128,8 +128,25 @@ def test_an_old_report_does_not_outlive_a_demo_that_fails(tmp_path, monkeypatch)
 def test_the_summary_has_a_line_for_every_rule():
     lines = demo.summary(assemble(made_up_run(), checked(), load_settings(), "series.json")).splitlines()
     assert re.fullmatch(r"anomaly +1,200 +1,200 +1,200 +0 +0 +6\d\d ms +9\d\d ms", lines[1])
-    assert lines[-2] == "committed 120,000 changes, lost 0, doubled 0; quarantined 0; mirror differs in 0 rows"
+    assert lines[4] == "committed 120,000 changes, lost 0, doubled 0; quarantined 0; mirror differs in 0 rows"
     assert lines[-1] == "PASSED"
+
+
+def summary_of(**figures):
+    return demo.summary(assemble(made_up_run(), {**checked(), **figures}, load_settings(), "series.json"))
+
+
+def test_the_summary_names_rules_that_no_oracle_checked():
+    text = summary_of(unchecked_rules=["card_testing", "many_merchants"])
+    assert "\nnot checked: the alerts of card_testing, many_merchants, which the oracle does not define\n" in text
+    assert "not checked" not in summary_of()
+
+
+def test_the_summary_says_what_the_input_could_not_prove():
+    reasons = ["not proven: anomaly has 3 alerts, 100 are needed", "not proven: velocity has 1 alerts, 100 are needed"]
+    text = summary_of(power={"proven": False, "reasons": reasons})
+    assert "mistakes in the rules would show: anomaly has 3 alerts, 100 are needed and 1 more reasons (see the" in text
+    assert "not proven" not in summary_of(power={"proven": True, "reasons": []})
 
 
 def test_a_producer_that_wrote_nothing_is_said():

@@ -91,6 +91,15 @@ def test_a_failed_check_says_first_what_failed(tmp_path: Path, run):
     assert "<li>anomaly: 3 &lt;b&gt;</li>" in verdict
 
 
+def test_the_page_claims_nothing_of_rules_that_no_oracle_checked(tmp_path: Path, run):
+    page = _page(tmp_path / "report.html", assemble(run, checked(), load_settings(), "series.json"), run)
+    assert "Every alert that an independent oracle finds" in " ".join(page.split())
+    unchecked = {**checked(), "unchecked_rules": ["card_testing"]}
+    page = _page(tmp_path / "report.html", assemble(run, unchecked, load_settings(), "series.json"), run)
+    assert "Every alert of anomaly, velocity, high_amount that an independent oracle finds" in page
+    assert "Not checked: the alerts of card_testing" in page
+
+
 def test_precision_and_recall_are_shown_where_there_is_a_truth(tmp_path: Path, report, run):
     assert "93.1 %" in _page(tmp_path / "with.html", report, run)
     without = {name: value for name, value in report.items() if name != "precision_recall"}

@@ -123,8 +123,22 @@ def summary(report: dict[str, Any]) -> str:
         f"quarantined {report['topic']['quarantined']}; mirror differs in {mirror['different']} rows"
     )
     lines += [f"- {failure}" for failure in report["failures"]]
+    lines += _limits(report)
     lines.append(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
     return "\n".join(lines)
+
+
+def _limits(report: dict[str, Any]) -> list[str]:
+    """What the check could not say, however it ended."""
+    lines = []
+    if report["unchecked_rules"]:
+        rules = ", ".join(report["unchecked_rules"])
+        lines.append(f"not checked: the alerts of {rules}, which the oracle does not define")
+    if reasons := report["power"]["reasons"]:
+        more = f" and {len(reasons) - 1} more reasons (see the report)" if len(reasons) > 1 else ""
+        told = reasons[0].removeprefix("not proven: ")
+        lines.append(f"not proven by this input that mistakes in the rules would show: {told}{more}")
+    return lines
 
 
 if __name__ == "__main__":
