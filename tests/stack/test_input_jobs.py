@@ -143,6 +143,8 @@ def readings(stack: StackSettings) -> Iterator[str]:
     """The topic of the temperatures, captured by a connector of the test's own."""
     found = json.loads((CONNECTORS / "temperatures.json").read_text(encoding="utf-8"))
     own = {"topic.prefix": "watched", "slot.name": "watched_slot"}
+    with cursor(stack, "office_db") as admin:  # or its snapshot would show what other tests left
+        admin.execute("TRUNCATE public.temperature_readings")
     name = put_connector(stack, {"name": "watched", "config": found["config"] | own})
     yield "watched.public.temperature_readings"
     delete_connector(stack, name)
