@@ -1,9 +1,14 @@
-"""Archive fraud.alerts in lake/alerts: one row per alert_id."""
+"""Archive fraud.alerts in lake/alerts, and what shadow rules find in lake/shadow_alerts: one row per alert_id."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fraudstream import cli, options
 from fraudstream.config import load_pipeline
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming.query import StreamingQuery
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,9 +26,16 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.reset:
         queries.reset(pipeline, queries.ARCHIVE)
     spark = build_session("archive_alerts")
-    code = run_until_stopped(
-        [queries.start_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)], pipeline.progress
-    )
+    started = [queries.start_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)]
+
+    def start_shadows() -> StreamingQuery | None:
+        return queries.start_shadow_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)
+
+    if arguments.until_caught_up:
+        started += [query for query in [start_shadows()] if query]
+        code = run_until_stopped(started, pipeline.progress)
+    else:
+        code = run_until_stopped(started, pipeline.progress, starter=start_shadows)
     spark.stop()
     return code
 

@@ -1,4 +1,8 @@
-"""Judge the change stream: each live rule of conf/rules.yaml as a streaming query of its own."""
+"""Judge the change stream: each live rule of conf/rules.yaml as a streaming query of its own, shadow rules beside them.
+
+While it runs it follows the rules file: a change takes effect behind the batch that is judged then, at offsets that are
+written down, and a file with a mistake changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fraudstream import cli, options
-from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
+from fraudstream.config import RULES_FILE, load_pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.catalog import Rule, load_rules
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
+
+    from fraudstream.config import Pipeline
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
 
@@ -22,22 +28,31 @@ def main(argv: list[str] | None = None) -> int:
     """Start the queries and run until stopped; the exit code."""
     arguments = _parser().parse_args(argv)
     pipeline = load_pipeline(arguments.config)
-    rules = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))
+    _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # before Spark starts
 
     from fraudstream.session import build_session
     from fraudstream.streams import queries
+    from fraudstream.streams.rollout import Rollout
     from fraudstream.streams.supervise import run_until_stopped
 
     for name in arguments.reset:
         queries.reset(pipeline, name)
+    for name in arguments.forget:
+        queries.forget(pipeline, name)
     spark = build_session("detect_fraud")
+    rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
+    rules = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # as it is by now
     if arguments.until_caught_up:
-        code = run_until_stopped(queries.start_rules(spark, rules, pipeline, until_caught_up=True), pipeline.progress)
+        rollout.start(rules, until_caught_up=True)
+        code = run_until_stopped([], pipeline.progress, rollout, follow=False)
         started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
         code = max(code, run_until_stopped(started, pipeline.progress))
     else:
         started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
-        code = run_until_stopped([*started, *queries.start_rules(spark, rules, pipeline)], pipeline.progress)
+        rollout.start(rules)
+        has_archive = queries.ARCHIVE in arguments.companions
+        starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
+        code = run_until_stopped(started, pipeline.progress, rollout, starter)
     spark.stop()
     return code
 
@@ -48,7 +63,11 @@ def _start_companions(
     from fraudstream.streams import queries
 
     start = {queries.ARCHIVE: queries.start_archive, queries.MIRROR: queries.start_mirror}
-    return [start[name](spark, pipeline, until_caught_up=until_caught_up) for name in names]
+    started = [start[name](spark, pipeline, until_caught_up=until_caught_up) for name in names]
+    if until_caught_up and queries.ARCHIVE in names:
+        shadows = queries.start_shadow_archive(spark, pipeline, until_caught_up=True)
+        started += [shadows] if shadows else []
+    return started
 
 
 def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
@@ -56,7 +75,9 @@ def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
     for name in names:
         if name not in known:
             raise ConfigError(f"--rules: {file} has no rule {name!r}; it has {', '.join(known)}.")
-    chosen = [known[name] for name in names] if names else [rule for rule in rules if rule.status == "live"]
+        if known[name].status == "draft":
+            raise ConfigError(f"--rules: {name} is a draft in {file}; set its status to shadow to try it.")
+    chosen = [known[name] for name in names] or [rule for rule in rules if rule.status in ("live", "shadow")]
     if not chosen:
         raise ConfigError(f"{file}: no rule is live, so there is nothing to run; set a rule's status to live.")
     return chosen
@@ -65,7 +86,7 @@ def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
 def _parser() -> argparse.ArgumentParser:
     parser = options.job_parser(__doc__, "./spark-submit.sh detect_fraud --rules anomaly,velocity --until-caught-up")
     parser.add_argument(
-        "--rules", type=options.names, default=[], metavar="A,B", help="only these rules (default: all live)"
+        "--rules", type=options.names, default=[], metavar="A,B", help="only these rules (default: all live and shadow)"
     )
     parser.add_argument("--rules-file", type=Path, default=RULES_FILE, help="another rules file")
     parser.add_argument("--until-caught-up", action="store_true", help="stop when what is in the topic now is judged")
@@ -78,7 +99,14 @@ def _parser() -> argparse.ArgumentParser:
         type=options.names,
         default=[],
         metavar="QUERY",
-        help="start these queries over from the topic's beginning",
+        help="start these queries over from the topic's beginning, rules by the record of their versions",
+    )
+    parser.add_argument(
+        "--forget",
+        type=options.names,
+        default=[],
+        metavar="RULE",
+        help="start these rules over and forget their earlier versions: the whole topic is judged by what they are now",
     )
     return parser
 

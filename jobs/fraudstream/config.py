@@ -34,6 +34,11 @@ class Kafka:
     source: Mapping[str, str]
     sink: Mapping[str, str]
 
+    @property
+    def shadow_topic(self) -> str:
+        """The topic of the alerts of shadow rules."""
+        return f"{self.alerts_topic}.shadow"
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:

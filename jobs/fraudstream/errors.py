@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def head_of(text: str) -> str:
+    """What went wrong: the first line, and of a Python worker's trace the last, which names the error."""
+    lines = [line.strip() for line in text.split("SQLSTATE")[0].splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:600] if lines else "no reason given"
+
+
 class FraudstreamError(Exception):
     """A user's mistake or a missing condition; the command line prints its text alone and exits with 2."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.cdc.columns import connector_events
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.rule_query import rule_messages
@@ -53,7 +54,7 @@ def test_a_seeded_rule_alerts_as_one_that_has_read_the_history(spark, tmp_path: 
     whole = alerts_of(spark, tmp_path / "whole", [history, *cuts], rule, pipeline)
     before = alerts_of(spark, tmp_path / "before", [history], rule, pipeline)
     expected = sorted(set(whole) - set(before))
-    seeds = seed_states(records(spark, TOPIC, history), rule, pipeline)
+    seeds = {0: seed_states(connector_events(records(spark, TOPIC, history)), rule, pipeline)}
 
     assert expected
     assert sorted(alerts_of(spark, tmp_path / "seeded", cuts, rule, pipeline, seeds)) == expected

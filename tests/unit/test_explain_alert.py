@@ -18,6 +18,7 @@ from fraudstream.explain.explanation import explain
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.rulebook.interpreter import Paid
 from fraudstream.rulebook.transaction import Transaction
+from fraudstream.streams import record
 
 RULES = """
 anomaly: {severity: high, parameters: {history: 4}}
@@ -178,6 +179,18 @@ def test_a_version_that_is_not_known_is_shown_but_not_recomputed(tmp_path, chang
     assert code == 2
     assert REASON in text
     assert "name the rules file of that time with --rules-file" in text.splitlines()[-1]
+
+
+def test_a_version_that_has_been_replaced_while_it_ran_is_in_the_record(tmp_path, changes, anomaly, rules_file, capsys):
+    lake = write_lake(tmp_path, changes, [anomaly])
+    other = tmp_path / "rules.yaml"
+    other.write_text("anomaly: {parameters: {history: 5}}")
+    before = next(rule for rule in load_rules(rules_file) if rule.name == "anomaly")
+    for rule, since in ((before, {}), (load_rules(other)[0], {0: 80})):
+        record.append(lake, rule, since)
+    code, text = run(capsys, lake, other, anomaly["alert_id"])
+    assert code == 0
+    assert "rule_versions/anomaly.json" in text
 
 
 def test_an_unknown_or_ambiguous_id_names_the_nearest(tmp_path, changes, anomaly, rules_file):

@@ -103,7 +103,7 @@ REFUSED = [
     ("anomaly: {budget: 5}", "line 1: budget: '5' is no budget", "write it like 50/day"),
     ("anomaly: {budget: [5/day]}", "budget: 'a list' is no budget", "write it like 50/day"),
     ("anomaly: {severity: hgih}", "severity is 'hgih'.", "Did you mean high? Allowed are low, medium, high, critical."),
-    ("anomaly: {status: off}", "status is 'off'.", "Allowed are live, paused."),
+    ("anomaly: {status: off}", "status is 'off'.", "Allowed are live, shadow, paused, draft."),
     ("anomaly: {trigger: fast}", "trigger is 'fast'.", "Allowed are micro-batch, real-time."),
     ("anomaly: {snapshot: [judge]}", "snapshot is a list.", "Allowed are join, judge."),
     ("anomaly: {corrections: yes}", "corrections is 'yes'.", "Allowed are off, on."),

@@ -63,6 +63,13 @@ def test_corrections_are_neither_switched_on_nor_off_on_a_checkpoint(checkpoint:
         claim_checkpoint(str(other), {**MADE_WITH, "corrections": "on"})
 
 
+def test_what_is_free_to_change_may_be_another_and_nothing_else(checkpoint: Path):
+    claim_in_another_process(checkpoint, {**MADE_WITH, "rule_version": "old"})
+    claim_checkpoint(str(checkpoint), MADE_WITH, free=["rule_version"])
+    with pytest.raises(GuardError, match="made with buckets = 8, now it is 16"):
+        claim_checkpoint(str(checkpoint), {**MADE_WITH, "buckets": 16}, free=["rule_version"])
+
+
 def test_a_second_driver_on_a_held_checkpoint_is_refused(checkpoint: Path):
     claim_checkpoint(str(checkpoint), MADE_WITH)
     second = claim_in_another_process(checkpoint, MADE_WITH)

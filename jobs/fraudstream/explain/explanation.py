@@ -77,7 +77,7 @@ def explain_alert(lake: str, wanted: str, rules_file: Path) -> Explanation:
 
 def explain(lake: str, alert: Mapping[str, Any], rules_file: Path) -> Explanation:
     """Explain a row of lake/alerts."""
-    known = rule_of_version(alert["rule"], alert["rule_version"], rules_file)
+    known = rule_of_version(alert["rule"], alert["rule_version"], rules_file, lake)
     if known.rule is None:
         return Explanation(alert, None, known.where, "unknown")
     if "revision" in _object(alert.get("payload")):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.stack.settings import REPOSITORY
+from fraudstream.streams import record
 
 
 class Known(NamedTuple):
@@ -16,12 +17,16 @@ class Known(NamedTuple):
     where: str
 
 
-def rule_of_version(name: str, version: str, rules_file: Path) -> Known:
-    """The rule `name` of that version. Raises ConfigError for a rules file that cannot be used."""
+def rule_of_version(name: str, version: str, rules_file: Path, lake: str) -> Known:
+    """The rule `name` of that version, as the rules file or else the record of its versions has it. Raises ConfigError
+    for a rules file that cannot be used, GuardError for such a record."""
     file = rules_file.relative_to(REPOSITORY) if rules_file.is_relative_to(REPOSITORY) else rules_file
     present = next((rule for rule in load_rules(rules_file) if rule.name == name), None)
     if present is not None and present.version == version:
         return Known(present, str(file))
+    recorded = record.rule_of_version(lake, name, version)
+    if recorded is not None:
+        return Known(recorded, f"the record {record.path_of(lake, name)}")
     found = f"has version {present.version}" if present is not None else "has no such rule"
     return Known(
         None,

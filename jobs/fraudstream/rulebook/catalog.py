@@ -27,11 +27,11 @@ from fraudstream.rulebook.transaction import Alert, columns_seen, windows_of
 from fraudstream.rulebook.windows import REMEMBERED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_TAKEN = ("archive_alerts", "mirror_transactions")  # checkpoints and progress lie under the queries' names
+_TAKEN = ("archive_alerts", "archive_shadow_alerts", "mirror_transactions")  # checkpoints lie under queries' names
 _MAX_CHARACTERS, _MAX_DEPTH = 100_000, 10
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "severity": ("low", "medium", "high", "critical"),
-    "status": ("live", "paused"),
+    "status": ("live", "shadow", "paused", "draft"),
     "trigger": ("micro-batch", "real-time"),
     "snapshot": ("join", "judge"),
     "corrections": ("off", "on"),
@@ -99,8 +99,8 @@ class Rule:
 
 def known_rules() -> list[str]:
     """Names of the rule files."""
-    folder = Path(rule_files.__path__[0])
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    files = Path(rule_files.__path__[0]).glob("*.py")
+    return sorted(path.stem for path in files if not path.stem.startswith("_"))
 
 
 def definition_of(name: str) -> Definition:
@@ -121,6 +121,11 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); name another file with --rules-file.") from error
+    return parse_rules(text, path)
+
+
+def parse_rules(text: str, path: Path) -> tuple[Rule, ...]:
+    """The rules of the text of a rules file, as of `load_rules`; `path` is named in errors."""
     if len(text) > _MAX_CHARACTERS:
         raise ConfigError(f"{path}: {len(text)} characters; a rules file has at most {_MAX_CHARACTERS}.")
     try:
@@ -130,8 +135,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, yaml.MappingNode) or not node.value:
         raise ConfigError(f"{path}: it must name rules, like `anomaly: {{severity: high}}`.")
-    entries = _unique(node, str(path))
-    return tuple(_rule(name, entry, path) for name, entry in entries.items())
+    return tuple(_rule(name, entry, path) for name, entry in _unique(node, str(path)).items())
 
 
 def _check_shape(text: str, path: Path) -> None:
@@ -159,8 +163,7 @@ def _unique(node: yaml.MappingNode, where: str) -> dict[str, tuple[yaml.Node, ya
 
 
 def _line(node: yaml.Node) -> int:
-    line: int = node.start_mark.line
-    return line + 1
+    return int(node.start_mark.line) + 1
 
 
 def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:

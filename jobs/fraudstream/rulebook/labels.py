@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ class Labels:
 
     ids: tuple[int, ...] = ()
     times: tuple[int, ...] = ()
+    file: str = field(default="", compare=False)  # as the parameter names it
 
     @cached_property
     def digest(self) -> str:
@@ -65,7 +66,7 @@ def read_labels(name: str) -> Labels:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error})") from error
     ids = tuple(sorted(found))
-    return Labels(ids, tuple(found[number] for number in ids))
+    return Labels(ids, tuple(found[number] for number in ids), name)
 
 
 def _label(row: list[str], where: str) -> tuple[int, int]:

@@ -54,9 +54,11 @@ def newest_revisions(alerts: DataFrame) -> DataFrame:
     return found.selectExpr(*shown, *of_latest, "standing.revision as standing")
 
 
-def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFrame, int], None]:
-    """The batch function of the archiving query. It alone writes lake/alerts."""
-    path = pipeline.table("alerts")
+def archive_batch(
+    spark: SparkSession, pipeline: Pipeline, query: str = "archive_alerts", name: str = "alerts"
+) -> Callable[[DataFrame, int], None]:
+    """The batch function of the archiving `query`. It alone writes the table `name` of the lake."""
+    path = pipeline.table(name)
     create_table(spark, path, ALERTS)
     table = DeltaTable.forPath(spark, path)
 
@@ -67,7 +69,7 @@ def archive_batch(spark: SparkSession, pipeline: Pipeline) -> Callable[[DataFram
             _merge(table, newest_revisions(rows), revised=counts["revised"] > 0)
         finally:
             rows.unpersist()
-        append_line(pipeline.progress, "archive_alerts", {"batch_id": batch_id, **counts})
+        append_line(pipeline.progress, query, {"batch_id": batch_id, **counts})
 
     return archive
 

@@ -15,19 +15,22 @@ from fraudstream.cdc.columns import RECORD_COLUMNS
 from fraudstream.config import Kafka
 from fraudstream.errors import FraudstreamError
 
+BEGINNING = -2  # the offset of a partition's first record, which need not be 0
 _POLL_SECONDS = 0.5
 # Options for micro-batches: their size is refused by a real-time query, and what keeps them short makes it poll idly.
 _OF_BATCHES = ("maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay", "kafka.fetch.max.wait.ms")
 
 
-def read_stream(spark: SparkSession, kafka: Kafka, topic: str, *, real_time: bool = False) -> DataFrame:
-    """The topic's records from its beginning (or from the query's checkpoint), committed ones only."""
+def read_stream(
+    spark: SparkSession, kafka: Kafka, topic: str, *, start: Mapping[str, int] | None = None, real_time: bool = False
+) -> DataFrame:
+    """The topic's records from its beginning or `start` (or from the query's checkpoint), committed ones only."""
     source = _unbatched(kafka.source) if real_time else kafka.source
     reader = spark.readStream.format("kafka").options(**kafka.options).options(**source)
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", topic)
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", json.dumps({topic: dict(start)}) if start else "earliest")
         .option("failOnDataLoss", "true")
         .option("includeHeaders", "true")
         .load()
@@ -38,12 +41,14 @@ def read_stream(spark: SparkSession, kafka: Kafka, topic: str, *, real_time: boo
 def read_range(
     spark: SparkSession, kafka: Kafka, topic: str, start: Mapping[str, int], end: Mapping[str, int]
 ) -> DataFrame:
-    """The records of `topic` with start <= offset < end, per partition number (as text)."""
+    """The records of `topic` with start <= offset < end, per partition number (as text): of those in `end`, from the
+    partition's beginning where `start` does not say."""
+    begin = {partition: start.get(partition, BEGINNING) for partition in end}
     reader = spark.read.format("kafka").options(**kafka.options).options(**_unbatched(kafka.source))
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
-        .option("subscribe", topic)
-        .option("startingOffsets", json.dumps({topic: dict(start)}))
+        .option("assign", json.dumps({topic: [int(partition) for partition in end]}))
+        .option("startingOffsets", json.dumps({topic: begin}))
         .option("endingOffsets", json.dumps({topic: dict(end)}))
         .option("includeHeaders", "true")
         .load()
@@ -56,6 +61,16 @@ def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
 
     Raises FraudstreamError when no broker answers.
     """
+    waiting = False
+    while not has_topic(spark, kafka, topic):
+        if not waiting:
+            print(f"waiting for topic {topic}: nothing has been written to it yet", file=sys.stderr, flush=True)
+        waiting = True
+        time.sleep(_POLL_SECONDS)
+
+
+def has_topic(spark: SparkSession, kafka: Kafka, topic: str) -> bool:
+    """Whether `topic` exists. Raises FraudstreamError when no broker answers."""
     properties = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "default.api.timeout.ms": "10000",
@@ -64,12 +79,7 @@ def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
     properties |= {key.removeprefix("kafka."): value for key, value in kafka.options.items()}
     admin: Any = spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)  # type: ignore[union-attr]
     try:
-        waiting = False
-        while topic not in set(admin.listTopics().names().get()):
-            if not waiting:
-                print(f"waiting for topic {topic}: nothing has been written to it yet", file=sys.stderr, flush=True)
-            waiting = True
-            time.sleep(_POLL_SECONDS)
+        return bool(admin.listTopics().names().get().contains(topic))
     except Py4JJavaError as error:
         raise FraudstreamError(
             f"Kafka at {kafka.bootstrap_servers} does not answer ({error.java_exception.getMessage()}); start it "
@@ -83,6 +93,6 @@ def _unbatched(source: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in source.items() if key not in _OF_BATCHES}
 
 
-def sink_options(kafka: Kafka, topic: str) -> dict[str, str]:
-    """Options of Spark's Kafka sink for `topic`."""
-    return {**kafka.options, **kafka.sink, "kafka.bootstrap.servers": kafka.bootstrap_servers, "topic": topic}
+def sink_options(kafka: Kafka) -> dict[str, str]:
+    """Options of Spark's Kafka sink for rows (topic, key, value)."""
+    return {**kafka.options, **kafka.sink, "kafka.bootstrap.servers": kafka.bootstrap_servers}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -15,11 +15,12 @@ _FILE = "fraudstream.json"
 _held: dict[Path, IO[str]] = {}
 
 
-def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int]) -> str:
+def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: Collection[str] = ()) -> str:
     """Lock a local checkpoint for this process and return its generation, an id that lives and dies with it.
 
     `made_with` is stored at the first start. Raises GuardError when another driver holds the checkpoint, or when it
-    was made with other values: state laid out for these would silently give other alerts.
+    was made with other values: state laid out for these would silently give other alerts. Those of the names in `free`
+    may have changed since.
     """
     folder = Path(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +28,7 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int]) -> str
     path = folder / _FILE
     if path.exists():
         stored: dict[str, str | int] = json.loads(path.read_text(encoding="utf-8"))
-        _refuse_changes(folder, stored, made_with)
+        _refuse_changes(folder, stored, made_with, {"generation", *free})
         return str(stored["generation"])
     if (folder / "offsets").exists():
         raise GuardError(
@@ -61,8 +62,10 @@ def _lock(folder: Path) -> None:
     _held[folder] = file
 
 
-def _refuse_changes(folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int]) -> None:
-    for name in {**made_with, **stored}.keys() - {"generation"}:
+def _refuse_changes(
+    folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int], free: Collection[str]
+) -> None:
+    for name in {**made_with, **stored}.keys() - free:
         before, now = (each.get(name, "not set") for each in (stored, made_with))
         if before != now:
             raise GuardError(

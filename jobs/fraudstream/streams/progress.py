@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from pyspark import SparkContext
 from pyspark.sql.streaming.listener import StreamingQueryListener
 
+START = "start.json"  # in a checkpoint: where its query began, if not at the topic's beginning
 PARTS = ("judged", "history", "unjudged", "unreadable", "ignored")
 _DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")  # by the fold, and counted as ignored
 
@@ -119,6 +120,11 @@ def offsets_by_partition(offset: str) -> dict[str, int]:
     return _by_partition(json.loads(offset))
 
 
+def by_number(offsets: Mapping[str, int]) -> dict[int, int]:
+    """The offsets by partition number."""
+    return {int(partition): offset for partition, offset in offsets.items()}
+
+
 def unrecorded_batches(folder: str, query: str, checkpoint: str) -> list[int]:
     """Committed batches of the query's checkpoint that have no line: the driver died between commit and report."""
     recorded = {line["batch_id"] for line in read_lines(folder, query)}
@@ -129,6 +135,25 @@ def committed_batches(checkpoint: str) -> list[int]:
     """Numbers of the batches that the checkpoint's commit log still names."""
     commits = Path(checkpoint) / "commits"
     return sorted(int(path.name) for path in commits.glob("*") if path.name.isdigit())
+
+
+def position(checkpoint: str) -> dict[str, int]:
+    """{partition: next offset} behind the last committed batch; before the first one, where the query is to begin
+    (empty: at the topic's beginning)."""
+    batches = committed_batches(checkpoint)
+    return batch_offsets(checkpoint, batches[-1]) if batches else start_of(checkpoint)
+
+
+def planned(checkpoint: str) -> dict[str, int]:
+    """{partition: next offset} behind the last batch begun, committed or not; before the first one as `position`."""
+    begun = sorted(int(path.name) for path in (Path(checkpoint) / "offsets").glob("*") if path.name.isdigit())
+    return batch_offsets(checkpoint, begun[-1]) if begun else start_of(checkpoint)
+
+
+def start_of(checkpoint: str) -> dict[str, int]:
+    """{partition: offset} at which the query began; empty for the topic's beginning."""
+    path = Path(checkpoint, START)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def batch_offsets(checkpoint: str, batch: int) -> dict[str, int]:

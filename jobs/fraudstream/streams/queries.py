@@ -14,56 +14,69 @@ from fraudstream.cdc.columns import connector_events
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.streams import progress
+from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
-from fraudstream.streams.kafka import read_stream, sink_options, wait_for_topic
+from fraudstream.streams.kafka import has_topic, read_stream, sink_options, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, is_new
 from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.seed import stored_seeds
+from fraudstream.streams.takeover import take_over
 from fraudstream.streams.topic import check_topic
 
 MIRROR = "mirror_transactions"
 ARCHIVE = "archive_alerts"
+SHADOW_ARCHIVE = "archive_shadow_alerts"
 
 
 def start_rules(
-    spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline, *, until_caught_up: bool = False
+    spark: SparkSession,
+    rules: Sequence[Rule],
+    pipeline: Pipeline,
+    *,
+    until_caught_up: bool = False,
+    has_state: dict[str, bool] | None = None,
 ) -> list[StreamingQuery]:
-    """A running query per rule. Raises GuardError before the first one starts if the topic or a checkpoint is unfit."""
+    """A running query per rule. Raises GuardError before the first one starts if the topic or a checkpoint is unfit.
+
+    Batches are reported of the rules in `has_state` (rule name -> whether it has state), where rules may be added."""
+    check_rules(spark, rules, pipeline)
+    for rule in rules:
+        take_over(spark, rule, pipeline)
+        record_missing(spark, rule, pipeline)
+    has_state = {} if has_state is None else has_state
+    has_state |= {rule.name: not rule.stateless for rule in rules}
+    spark.streams.addListener(progress.BatchListener(pipeline.progress, has_state))
+    return [start_rule(spark, rule, pipeline, until_caught_up=until_caught_up) for rule in rules]
+
+
+def check_rules(spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline) -> None:
+    """Wait for the topic, and raise GuardError if the rules must not start on it."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     keys: list[str | None] = [*sorted({rule.key for rule in rules if not rule.stateless})]
     for key in keys or [None]:
         check_topic(spark, pipeline.kafka, key)
-    for rule in rules:
-        claim_checkpoint(pipeline.checkpoint(rule.name), _made_with(rule, pipeline))
-        _record_missing(spark, rule, pipeline)
-    spark.streams.addListener(progress.BatchListener(pipeline.progress, {r.name: not r.stateless for r in rules}))
-    return [_start_rule(spark, rule, pipeline, until_caught_up) for rule in rules]
 
 
-def _made_with(rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
-    made_with: dict[str, str | int] = {"rule_version": rule.version, "topic": pipeline.kafka.transactions_topic}
-    if not rule.stateless:
-        made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
-    if rule.corrections == "on":
-        made_with["corrections"] = "on"
-    return made_with
+def record_missing(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> None:
+    """Count the batches again whose report was lost when a driver died."""
 
-
-def _record_missing(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> None:
     def count_again(batch: int) -> dict[str, int]:
         return recount(spark, rule, pipeline, batch)
 
     progress.record_missing(pipeline.progress, rule.name, pipeline.checkpoint(rule.name), count_again)
 
 
-def _start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, until_caught_up: bool) -> StreamingQuery:
+def start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
+    """The running query of a rule that has taken over (takeover.take_over)."""
+    checkpoint, topic = pipeline.checkpoint(rule.name), pipeline.kafka.transactions_topic
+    versions = record.versions(pipeline.lake, rule.name, progress.by_number(progress.position(checkpoint)))
     real_time = rule.trigger == "real-time" and pipeline.triggers.real_time_enabled and not until_caught_up
-    records = read_stream(spark, pipeline.kafka, pipeline.kafka.transactions_topic, real_time=real_time)
-    messages = rule_messages(records, rule, pipeline)
-    writer = messages.writeStream.format("kafka").options(**sink_options(pipeline.kafka, pipeline.kafka.alerts_topic))
-    writer = writer.outputMode("update")
+    start = progress.start_of(checkpoint)
+    records = read_stream(spark, pipeline.kafka, topic, start=start, real_time=real_time)
+    messages = rule_messages(records, rule, pipeline, stored_seeds(checkpoint, versions), versions)
+    writer = messages.writeStream.format("kafka").options(**sink_options(pipeline.kafka)).outputMode("update")
     if until_caught_up:
         writer = writer.trigger(availableNow=True)
     elif real_time:
@@ -76,10 +89,26 @@ def _start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, until_caugh
 def start_archive(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
     """The query that alone writes lake/alerts."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.alerts_topic)
-    claim_checkpoint(pipeline.checkpoint(ARCHIVE), {"topic": pipeline.kafka.alerts_topic})
-    rows = alert_rows(read_stream(spark, pipeline.kafka, pipeline.kafka.alerts_topic))
-    function = archive_batch(spark, pipeline)
-    return _start_batches(spark, rows, function, ARCHIVE, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
+    return _start_archive(spark, pipeline, ARCHIVE, pipeline.kafka.alerts_topic, "alerts", until_caught_up)
+
+
+def start_shadow_archive(
+    spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False
+) -> StreamingQuery | None:
+    """The query that alone writes lake/shadow_alerts; None while no shadow rule has alerted."""
+    topic = pipeline.kafka.shadow_topic
+    if not has_topic(spark, pipeline.kafka, topic):
+        return None
+    return _start_archive(spark, pipeline, SHADOW_ARCHIVE, topic, "shadow_alerts", until_caught_up)
+
+
+def _start_archive(
+    spark: SparkSession, pipeline: Pipeline, name: str, topic: str, table: str, until_caught_up: bool
+) -> StreamingQuery:
+    claim_checkpoint(pipeline.checkpoint(name), {"topic": topic})
+    rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
+    function = archive_batch(spark, pipeline, name, table)
+    return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
 
 
 def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
@@ -134,8 +163,14 @@ def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: P
 
 def reset(pipeline: Pipeline, query: str) -> None:
     """Forget what the query has done: its checkpoint and progress, and for the mirror its tables. It then starts from
-    the beginning of the topic; alerts keep their ids, so nothing is doubled."""
+    the beginning of the topic, a rule by the record of its versions; alerts keep their ids, so nothing is doubled."""
     shutil.rmtree(pipeline.checkpoint(query), ignore_errors=True)
     Path(pipeline.progress, f"{query}.jsonl").unlink(missing_ok=True)
     for table in TABLES if query == MIRROR else ():
         shutil.rmtree(pipeline.table(table), ignore_errors=True)
+
+
+def forget(pipeline: Pipeline, rule: str) -> None:
+    """Reset a rule's query and forget its earlier versions: it judges the topic from its beginning as it is now."""
+    reset(pipeline, rule)
+    record.path_of(pipeline.lake, rule).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,11 +11,20 @@ from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.rulebook.fold import fold
+from fraudstream.rulebook.versions import Version, fold_versions
+from fraudstream.streams import record
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
-from fraudstream.streams.progress import batch_offsets, parts_of
-from fraudstream.streams.rule_query import bucketed_rows, counts_of, entry_counts, fold_counts, rule_events
+from fraudstream.streams.progress import batch_offsets, by_number, parts_of, start_of
+from fraudstream.streams.rule_query import (
+    bucketed_rows,
+    counts_of,
+    entry_counts,
+    fold_counts,
+    states_of,
+    versioned_events,
+)
+from fraudstream.streams.seed import stored_seeds
 
 
 def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
@@ -23,25 +33,32 @@ def recount(spark: SparkSession, rule: Rule, pipeline: Pipeline, batch: int) -> 
     checkpoint = pipeline.checkpoint(rule.name)
     topic = pipeline.kafka.transactions_topic
     end = batch_offsets(checkpoint, batch)
-    start = batch_offsets(checkpoint, batch - 1) or dict.fromkeys(end, -2)  # -2: the beginning of the topic
-    events = rule_events(read_range(spark, pipeline.kafka, topic, start, end), rule, pipeline)
+    before = batch_offsets(checkpoint, batch - 1) or start_of(checkpoint)
+    versions = record.versions(pipeline.lake, rule.name, by_number(before)) or (Version(rule, {}),)
+    events = versioned_events(read_range(spark, pipeline.kafka, topic, before, end), versions, pipeline)
     entries = events.agg(*entry_counts()).collect()[0].asDict()
-    folded = None if rule.stateless else _fold_counts(spark, events, rule, pipeline, batch)
+    folded = None if rule.stateless else _fold_counts(spark, events, versions, pipeline, batch)
     return parts_of(entries, folded)
 
 
-def _fold_counts(spark: SparkSession, events: DataFrame, rule: Rule, pipeline: Pipeline, batch: int) -> dict[str, int]:
-    max_bytes, topic, names = pipeline.max_message_bytes, pipeline.kafka.transactions_topic, counts_of(rule)
+def _fold_counts(
+    spark: SparkSession, events: DataFrame, versions: Sequence[Version], pipeline: Pipeline, batch: int
+) -> dict[str, int]:
+    rule, checkpoint = versions[-1].rule, pipeline.checkpoint(versions[-1].rule.name)
+    seeds, names = stored_seeds(checkpoint, versions), counts_of(rule)
+    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=list(names))
-        state = bytes(states["histories"].iloc[0]) if len(states) else None
+        value = bytes(states["histories"].iloc[0]) if len(states) else None
         arriving, others = read_frame(rows, max_bytes)
-        return pd.DataFrame([fold_counts(fold(rule, state, arriving, topic), others, names)], columns=list(names))
+        before = states_of(value, int(rows["bucket"].iloc[0]), seeds)
+        outcome = fold_versions(versions, before, arriving, topic)
+        return pd.DataFrame([fold_counts(outcome.fold, others, names)], columns=list(names))
 
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
-    states = _states_before(spark, pipeline.checkpoint(rule.name), batch).groupBy("bucket")
+    states = _states_before(spark, checkpoint, batch).groupBy("bucket")
     counts = rows.cogroup(states).applyInPandas(counts_of_bucket, ", ".join(f"{name} long" for name in names))
     total: dict[str, Any] = counts.agg(*(F.sum(name).alias(name) for name in names)).collect()[0].asDict()
     return {name: int(value or 0) for name, value in total.items()}

@@ -6,26 +6,119 @@ stream with the first record behind the history; the state is the same bytes as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import state_of
+from fraudstream.rulebook.versions import Version
+from fraudstream.streams import progress
 from fraudstream.streams.frames import read_frame
+from fraudstream.streams.kafka import read_range
 from fraudstream.streams.rule_query import bucketed_rows, rule_events
 
+_MIRROR = "mirror_transactions"
+# The columns of lake/transaction_changes as those of a change event that a history needs.
+_OF_LAKE = {
+    "partition": "partition", "offset": "offset", "entry": "entry", "id": "id", "user_id": "user_id",
+    "cents": "cast(amount * 100 as long)", "created_at": "created_us", "merchant_id": "merchant_id", "lsn": "lsn",
+    "tx_id": "tx_id", "committed_ms": "unix_millis(committed_at)", "captured_ms": "unix_millis(captured_at)",
+    "card_type": "card_type", "value": "cast(null as binary)", "moved": "moved",
+}  # fmt: skip
 
-def seed_states(history: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[int, bytes]:
-    """The state of each bucket after the Kafka records of `history`."""
+
+@dataclass(frozen=True)
+class StoredSeed(Mapping[int, bytes]):
+    """The states of the buckets in a folder, a file each: read where and when one is asked for."""
+
+    folder: str
+
+    def __getitem__(self, bucket: int) -> bytes:
+        try:
+            return Path(self.folder, str(bucket)).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(bucket) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(path.name) for path in Path(self.folder).iterdir())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def seed_states(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[int, bytes]:
+    """The state of each bucket after the change events (of rule_query.rule_events, or `history`)."""
     max_bytes = pipeline.max_message_bytes
 
     def state_of_bucket(rows: pd.DataFrame) -> pd.DataFrame:
         batch, _ = read_frame(rows, max_bytes)
         return pd.DataFrame({"bucket": rows["bucket"].iloc[:1], "histories": [state_of(rule, batch)]})
 
-    rows = bucketed_rows(rule_events(history, rule, pipeline), rule, pipeline)
+    rows = bucketed_rows(events, rule, pipeline)
     states = rows.groupBy("bucket").applyInPandas(state_of_bucket, "bucket int, histories binary")
     return {row.bucket: bytes(row.histories) for row in states.collect()}
+
+
+def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame | None:
+    """The change events in front of `until` ({partition: offset}): of lake/transaction_changes as far as the mirror has
+    come, and from there of the topic. None if there are none."""
+    # The lake does not tell all that a correction needs.
+    mirror = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
+    mirrored = progress.by_number(mirror)
+    borders = {partition: min(mirrored.get(partition, 0), offset) for partition, offset in until.items()}
+    missing = {partition: offset for partition, offset in until.items() if borders[partition] < offset}
+    parts = []
+    if any(borders.values()):
+        parts.append(_of_lake(spark, pipeline, borders))
+    if missing:
+        start = {str(partition): borders[partition] for partition in missing if borders[partition]}
+        end = {str(partition): offset for partition, offset in missing.items()}
+        records = read_range(spark, pipeline.kafka, pipeline.kafka.transactions_topic, start, end)
+        events = rule_events(records, rule, pipeline)
+        parts.append(events if not any(borders.values()) else events.select(*_OF_LAKE))
+    return None if not parts else parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
+
+
+def _of_lake(spark: SparkSession, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame:
+    changes = spark.read.format("delta").load(pipeline.table("transaction_changes"))
+    is_before = " or ".join(f"(partition = {partition} and offset < {offset})" for partition, offset in until.items())
+    rows = changes.where(F.col("topic") == pipeline.kafka.transactions_topic).where(is_before)
+    return rows.selectExpr(*(f"{expression} as {name}" for name, expression in _OF_LAKE.items()))
+
+
+def store_seed(checkpoint: str, epoch: int, states: Mapping[int, bytes]) -> None:
+    """Keep the states with the query's checkpoint as the seed of an epoch."""
+    folder = _folder(checkpoint, epoch)
+    written = folder.with_suffix(".new")
+    for old in (written, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    written.mkdir(parents=True)
+    for bucket, state in states.items():
+        (written / str(bucket)).write_bytes(state)
+    written.rename(folder)
+
+
+def stored_seeds(checkpoint: str, versions: Iterable[Version]) -> dict[int, Mapping[int, bytes]]:
+    """The seeds kept with the query's checkpoint for the epochs of the versions, by epoch."""
+    folders = {version.epoch: _folder(checkpoint, version.epoch).absolute() for version in versions}
+    return {epoch: StoredSeed(str(folder)) for epoch, folder in folders.items() if folder.exists()}
+
+
+def _folder(checkpoint: str, epoch: int) -> Path:
+    return Path(checkpoint, "seeds", str(epoch))
+
+
+def store_start(checkpoint: str, start: Mapping[int, int]) -> None:
+    """Keep with a new checkpoint the offsets at which its query begins."""
+    path = Path(checkpoint, progress.START)
+    written = path.with_suffix(".new")
+    written.write_text(json.dumps({str(partition): offset for partition, offset in start.items()}), encoding="utf-8")
+    written.rename(path)

@@ -6,25 +6,40 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, head_of
 
-_POLL_SECONDS = 1
+if TYPE_CHECKING:
+    from fraudstream.streams.rollout import Rollout
+
+Starter = Callable[[], StreamingQuery | None]
+_POLL_SECONDS = 1.0
+_START_SECONDS = 10.0
 
 
-def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
+def run_until_stopped(
+    queries: Sequence[StreamingQuery],
+    progress: str,
+    rollout: Rollout | None = None,
+    starter: Starter | None = None,
+    *,
+    follow: bool = True,
+) -> int:
     """Wait until every query has ended or SIGTERM or SIGINT asks to stop. The exit code: 0, or 1 if a query failed.
 
-    `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile.
-    Raises FraudstreamError when Spark's JVM ends unasked.
+    `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile. The
+    queries of a `rollout` are watched too, and while others run they `follow` its rules file. A `starter` is asked now
+    and then until it returns a query. Raises FraudstreamError when Spark's JVM ends unasked.
     """
     stopping = False
 
@@ -35,59 +50,76 @@ def run_until_stopped(queries: Sequence[StreamingQuery], progress: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     failed: dict[str, str] = {}
+    fixed, told, asked = list(queries), None, time.monotonic()
+
+    def watched() -> list[StreamingQuery]:
+        return [*fixed, *(rollout.queries if rollout else ())]
+
     try:
-        _write_state(progress, queries, failed)
-        while not stopping and (running := [query for query in queries if query.isActive]):
-            _wait(running[0])
-            if _report_failures(queries, failed) or len(running) != sum(query.isActive for query in queries):
-                _write_state(progress, queries, failed)
+        while not stopping:
+            _report_failures(watched(), failed)
+            told = _write_state(progress, watched(), failed, rollout, told)
+            running = [query for query in watched() if query.isActive]
+            if not running and not (rollout and follow and rollout.is_idle):
+                break
+            _wait(running)
+            if rollout and follow:
+                rollout.follow()
+            if starter and time.monotonic() - asked >= _START_SECONDS:
+                asked, started = time.monotonic(), starter()
+                fixed, starter = ([*fixed, started], None) if started else (fixed, starter)
         if stopping and SparkContext._active_spark_context:
             # Each task cut off would log a trace: what follows was asked for.
             SparkContext._active_spark_context.setLogLevel("OFF")
-        for query in queries:
+        for query in watched():
             query.stop()
-        _report_failures(queries, failed)
-        _write_state(progress, queries, failed)
+        _report_failures(watched(), failed)
+        _write_state(progress, watched(), failed, rollout, None)
     except (Py4JError, OSError) as error:
         # A signal to the whole process group ends the JVM too; its checkpoints are made for that.
         if not stopping:
             raise FraudstreamError(
                 "Spark's JVM has ended; see the lines above. Start the job again to go on."
             ) from error
-    return 1 if failed else 0
+    return 1 if any(not (rollout and rollout.is_harmless(name)) for name in failed) else 0
 
 
-def _wait(query: StreamingQuery) -> None:
+def _wait(running: Sequence[StreamingQuery]) -> None:
+    if not running:
+        time.sleep(_POLL_SECONDS)
+        return
     try:
-        query.awaitTermination(_POLL_SECONDS)
+        running[0].awaitTermination(_POLL_SECONDS)  # type: ignore[arg-type]
     except StreamingQueryException:
         return  # it is read from the query itself, beside those of the others
 
 
-def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) -> bool:
-    new = False
+def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) -> None:
+    for name in failed.keys() - {query.name for query in queries}:
+        del failed[name]  # its rule has been taken out since
     for query in queries:
         error = None if query.isActive else query.exception()
-        if error is not None and query.name not in failed:
-            failed[query.name] = _head_of(str(error))
+        if error is None:
+            failed.pop(query.name, None)
+        elif query.name not in failed:
+            failed[query.name] = head_of(str(error))
             print(f"error: query {query.name} failed: {failed[query.name]}", file=sys.stderr, flush=True)
-            new = True
-    return new
 
 
-def _head_of(text: str) -> str:
-    """What went wrong: the first line, and of a Python worker's trace the last, which names the error."""
-    lines = [line.strip() for line in text.split("SQLSTATE")[0].splitlines() if line.strip()]
-    return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:600] if lines else "no reason given"
-
-
-def _write_state(progress: str, queries: Sequence[StreamingQuery], failed: dict[str, str]) -> None:
-    states = {
-        query.name: f"failed: {failed[query.name]}" if query.name in failed else "running" if query.isActive else "done"
-        for query in queries
-    }
+def _write_state(
+    progress: str, queries: Sequence[StreamingQuery], failed: dict[str, str], rollout: Rollout | None, told: str | None
+) -> str:
+    """Write the state if it is not what was `told` last; returns it."""
+    states = {query.name: "running" if query.isActive else "done" for query in queries}
+    for name, reason in failed.items():
+        states[name] = f"{'shadow ' if rollout and rollout.is_harmless(name) else ''}failed: {reason}"
+    rules = {"rules": rollout.report} if rollout else {}
+    text = json.dumps({"pid": os.getpid(), "queries": states, **rules}, indent=1)
+    if text == told:
+        return text
     path = Path(progress, "queries.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_suffix(".new")
-    written.write_text(json.dumps({"pid": os.getpid(), "queries": states}, indent=1), encoding="utf-8")
+    written.write_text(text, encoding="utf-8")
     written.rename(path)
+    return text

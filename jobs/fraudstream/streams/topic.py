@@ -31,6 +31,11 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
     check_samples(topic, len(offsets), samples, key)
 
 
+def topic_ends(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
+    """{partition: offset behind its last record} of the transactions topic now. Raises GuardError if there is none."""
+    return {number: end for number, (_, end) in _offsets(spark, kafka).items()}
+
+
 def _ends(offsets: Mapping[int, tuple[int, int]]) -> list[tuple[dict[str, int], dict[str, int]]]:
     """Offset ranges (start, end by partition) of the first and of the last records."""
     if not offsets or all(first == end for first, end in offsets.values()):

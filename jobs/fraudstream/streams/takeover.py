@@ -1,0 +1,102 @@
+"""Where a version of a rule takes over from the one before it, and with which history; recorded before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from fraudstream.config import Pipeline
+from fraudstream.errors import GuardError
+from fraudstream.rulebook.catalog import Rule
+from fraudstream.streams import progress, record
+from fraudstream.streams.manifest import claim_checkpoint
+from fraudstream.streams.seed import history, seed_states, store_seed, store_start
+from fraudstream.streams.topic import topic_ends
+
+
+def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool = False) -> bool:
+    """Claim the rule's checkpoint and make sure that the rule is the last version of its record; its query must not be
+    running. Returns whether it is a version that takes over from another.
+
+    It takes over behind the last batch that was begun: what has not been judged yet, it judges. A rule without a record
+    judges the topic from its beginning, or, if it comes `late`, from the topic's present end, with what lies before as
+    its history. Raises GuardError if the checkpoint, the record or the topic is unfit for it.
+    """
+    checkpoint = pipeline.checkpoint(rule.name)
+    known = record.entries(pipeline.lake, rule.name)
+    # Without a record (an older one, or it was lost) the checkpoint alone says which version it is of.
+    claim_checkpoint(checkpoint, _made_with(rule, pipeline), free=["rule_version"] if known else [])
+    ends = topic_ends(spark, pipeline.kafka)
+    if known:
+        _require_topic(record.since_of(known[-1]), ends, rule, pipeline)
+        if record.is_of(known[-1], rule):
+            return False
+        _refuse_corrections(rule)
+        since = _border(rule, known[-1], checkpoint, ends)
+        if record.next_epoch(known, rule) != known[-1]["epoch"]:
+            seed(spark, rule, pipeline, record.next_epoch(known, rule))
+    else:
+        since = ends if late and not progress.planned(checkpoint) else {}
+        _begin(spark, rule, pipeline, since)
+    record.append(pipeline.lake, rule, since)
+    return bool(known)
+
+
+def _made_with(rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
+    made_with: dict[str, str | int] = {"rule_version": rule.version, "topic": pipeline.kafka.transactions_topic}
+    if not rule.stateless:
+        made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
+    if rule.corrections == "on":
+        made_with["corrections"] = "on"
+    return made_with
+
+
+def _require_topic(since: Mapping[int, int], ends: Mapping[int, int], rule: Rule, pipeline: Pipeline) -> None:
+    if any(offset > ends.get(partition, 0) for partition, offset in since.items()):
+        raise GuardError(
+            f"{record.path_of(pipeline.lake, rule.name)}: the last version begins behind the end of "
+            f"{pipeline.kafka.transactions_topic}, so the record is of another topic of that name. Put the topic back, "
+            f"or begin anew with --forget {rule.name}."
+        )
+
+
+def _refuse_corrections(rule: Rule) -> None:
+    if rule.corrections == "on":
+        raise GuardError(
+            f"{rule.name}: a rule with corrections judges earlier transactions again, so no other version can take "
+            f"over from it. Give it another name, or have the whole topic judged anew with --forget {rule.name}."
+        )
+
+
+def _border(rule: Rule, last: record.Entry, checkpoint: str, ends: Mapping[int, int]) -> dict[int, int]:
+    """Where the rule takes over from the last version."""
+    # Where the code that began a batch is gone, the new one judges that batch again.
+    reached = progress.planned if record.can_be_had(last, rule.name) else progress.position
+    border = progress.by_number(reached(checkpoint))
+    # In real time alerts run ahead of the checkpoint; and a query that was reset lies before the last version.
+    is_ahead = rule.stateless and border
+    is_behind = any(border.get(partition, 0) < offset for partition, offset in record.since_of(last).items())
+    return dict(ends) if is_ahead or is_behind else border
+
+
+def _begin(spark: SparkSession, rule: Rule, pipeline: Pipeline, since: Mapping[int, int]) -> None:
+    """Prepare the checkpoint of a rule without a record to begin at `since`; empty: at the topic's beginning."""
+    checkpoint = pipeline.checkpoint(rule.name)
+    if not Path(checkpoint, "offsets").exists():
+        shutil.rmtree(Path(checkpoint, "seeds"), ignore_errors=True)
+        Path(checkpoint, progress.START).unlink(missing_ok=True)
+    if since:
+        store_start(checkpoint, since)
+        seed(spark, rule, pipeline, 0)
+
+
+def seed(spark: SparkSession, rule: Rule, pipeline: Pipeline, epoch: int) -> None:
+    """Keep with the rule's checkpoint the state for an epoch that begins where its query has come to."""
+    if rule.stateless:
+        return
+    checkpoint = pipeline.checkpoint(rule.name)
+    events = history(spark, rule, pipeline, progress.by_number(progress.position(checkpoint)))
+    store_seed(checkpoint, epoch, {} if events is None else seed_states(events, rule, pipeline))

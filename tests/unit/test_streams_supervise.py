@@ -1,0 +1,80 @@
+"""Watching queries that end at once: what is shown of them, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from fraudstream.streams.supervise import run_until_stopped
+
+
+class Query:
+    """A query that has ended, with an error or without."""
+
+    isActive = False
+
+    def __init__(self, name: str, error: str | None = None) -> None:
+        self.name, self.error = name, error
+
+    def exception(self) -> str | None:
+        return self.error
+
+    def stop(self) -> None:
+        pass
+
+
+class Rules:
+    """A rollout of which `shadow` is a shadow rule."""
+
+    is_idle, report = False, {"refused": None}
+
+    def __init__(self, *queries: Query) -> None:
+        self.queries = list(queries)
+
+    def is_harmless(self, name: str) -> bool:
+        return name == "shadow" and any(query.name == name for query in self.queries)
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def shown(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "queries.json").read_text())["queries"]
+
+
+def test_a_failed_query_is_shown_and_the_exit_code_says_so(tmp_path: Path):
+    rules = Rules(Query("anomaly", "a worker\nTraceback\nValueError: odd"))
+    assert run_until_stopped([Query("archive_alerts")], str(tmp_path), rules) == 1
+    assert shown(tmp_path) == {"archive_alerts": "done", "anomaly": "failed: a worker ... ValueError: odd"}
+
+
+def test_a_failed_shadow_rule_is_shown_and_no_failure_of_the_job(tmp_path: Path, capsys):
+    rules = Rules(Query("anomaly"), Query("shadow", "odd"))
+    assert run_until_stopped([], str(tmp_path), rules) == 0
+    assert shown(tmp_path) == {"anomaly": "done", "shadow": "shadow failed: odd"}
+    assert capsys.readouterr().err == "error: query shadow failed: odd\n"
+
+
+def test_a_failed_shadow_rule_that_is_taken_out_of_the_file_leaves_no_failure(tmp_path: Path):
+    live, shadow = Query("anomaly"), Query("shadow", "odd")
+    live.isActive = True
+    rules = Rules(live, shadow)
+
+    def awaitTermination(seconds: float) -> None:
+        if shadow in rules.queries:
+            assert shown(tmp_path)["shadow"] == "shadow failed: odd"
+            rules.queries.remove(shadow)
+        else:
+            live.isActive = False
+
+    live.awaitTermination = awaitTermination
+    assert run_until_stopped([], str(tmp_path), rules, follow=False) == 0
+    assert shown(tmp_path) == {"anomaly": "done"}
