@@ -49,7 +49,7 @@ test-unit test-spark test-stack lint: $(STAMP) ## one part of the tests: plain P
 mutants: $(STAMP) ## flip each constant and edge of the rules; every mutant must fail a named test
 	@$(RUN) tests/mutants.py
 
-new-rule: $(STAMP) ## start a rule: make new-rule NAME writes its file, its paused entry and a test to fill in
+new-rule: $(STAMP) ## start a rule: make new-rule NAME writes its file, its entry, a draft, and a test to fill in
 	@$(RUN) -m fraudstream.rulebook.new_rule '$(NAME)'
 
 lock: $(STAMP) ## resolve requirements.lock and conf/jars.lock anew

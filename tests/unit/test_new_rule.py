@@ -35,7 +35,7 @@ def python(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_new_rule_loads_paused_and_its_test_fails_until_it_is_filled_in(project):
+def test_a_new_rule_loads_as_a_draft_and_its_test_fails_until_it_is_filled_in(project):
     made = python(project, "-m", "fraudstream.rulebook.new_rule", "round_amounts")
     assert made.returncode == 0, made.stderr
     assert made.stdout.splitlines()[:3] == [
@@ -44,7 +44,7 @@ def test_a_new_rule_loads_paused_and_its_test_fails_until_it_is_filled_in(projec
     ]  # fmt: skip
     code = "from fraudstream.rulebook.catalog import load_rules; from fraudstream.config import RULES_FILE; "
     shown = python(project, "-c", code + "print(*((r.name, r.status) for r in load_rules(RULES_FILE)[-1:]))")
-    assert shown.stdout == "('round_amounts', 'paused')\n"
+    assert shown.stdout == "('round_amounts', 'draft')\n"
     before = (REPOSITORY / "conf" / "rules.yaml").read_text()
     assert (project / "conf" / "rules.yaml").read_text().startswith(before)
 

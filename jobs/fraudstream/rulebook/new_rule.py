@@ -1,4 +1,4 @@
-"""Start a rule: its file, its paused entry in conf/rules.yaml, and a test that fails until it is filled in."""
+"""Start a rule: its file, its entry, a draft, in conf/rules.yaml, and a test that fails until it is filled in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def {name}(
 _ENTRY = """
 {name}:
   severity: medium
-  status: paused
+  status: draft
   parameters: {{}}
 """
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("new-rule: no name; write make new-rule NAME, like make new-rule round_amounts.")
     for path in new_rule(name):
         print(f"wrote {path.relative_to(REPOSITORY)}")
-    print(f"next: fill in the TODOs; make test-unit runs the test; then set status: live for {name} in the rules file.")
+    print(f"next: fill in the TODOs; make test-unit runs the test; then set status: shadow for {name}.")
     return 0
 
 
