@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.until_caught_up:
         started += [query for query in [start_shadows()] if query]
-        code = run_until_stopped(started, pipeline.progress)
+        code = run_until_stopped(started, pipeline.progress, until_caught_up=True)
     else:
         code = run_until_stopped(started, pipeline.progress, starter=start_shadows)
     spark.stop()

@@ -86,7 +86,7 @@ def _follow(pipeline: Pipeline, windows: Windows, given: argparse.Namespace) -> 
     announcer = threading.Thread(target=follow.announce, args=(spark, pipeline, windows, _show, stop), daemon=True)
     if not given.once:
         announcer.start()
-    code = run_until_stopped([query], pipeline.progress)
+    code = run_until_stopped([query], pipeline.progress, until_caught_up=given.once)
     stop.set()
     if given.once and not code:
         last = windows.closed(given.at or datetime.now(UTC))[0]

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from fraudstream.config import Pipeline
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
+_INTERRUPTED = 128  # and the signal's number
 
 
 def main(argv: list[str] | None = None) -> int:
     """Start the queries and run until stopped; the exit code."""
     arguments = _parser().parse_args(argv)
     pipeline = load_pipeline(arguments.config)
-    _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # before Spark starts
+    rules = load_rules(arguments.rules_file)
+    _chosen(rules, arguments.rules, str(arguments.rules_file))  # before Spark starts
+    _require_known("--reset", arguments.reset, [*(rule.name for rule in rules), *COMPANIONS])
+    _require_known("--forget", arguments.forget, [rule.name for rule in rules])
 
     from fraudstream.session import build_session
     from fraudstream.streams import queries
@@ -41,15 +45,16 @@ def main(argv: list[str] | None = None) -> int:
         queries.forget(pipeline, name)
     spark = build_session("detect_fraud")
     rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
-    rules = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # as it is by now
+    chosen = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # as it is by now
     if arguments.until_caught_up:
-        rollout.start(rules, until_caught_up=True)
-        code = run_until_stopped([], pipeline.progress, rollout, follow=False)
-        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
-        code = max(code, run_until_stopped(started, pipeline.progress))
+        rollout.start(chosen, until_caught_up=True)
+        code = run_until_stopped([], pipeline.progress, rollout, until_caught_up=True)
+        if code < _INTERRUPTED:
+            started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
+            code = max(code, run_until_stopped(started, pipeline.progress, until_caught_up=True))
     else:
         started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
-        rollout.start(rules)
+        rollout.start(chosen)
         has_archive = queries.ARCHIVE in arguments.companions
         starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
         code = run_until_stopped(started, pipeline.progress, rollout, starter)
@@ -68,6 +73,12 @@ def _start_companions(
         shadows = queries.start_shadow_archive(spark, pipeline, until_caught_up=True)
         started += [shadows] if shadows else []
     return started
+
+
+def _require_known(option: str, names: list[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{option}: there is no query {name!r} to start over; there are {', '.join(known)}.")
 
 
 def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:

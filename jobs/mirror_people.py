@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         table_mirror.reset(pipeline, table)
     spark = build_session("mirror_people")
     query = table_mirror.start_table(spark, pipeline, table, until_caught_up=arguments.until_caught_up)
-    code = run_until_stopped([query], pipeline.progress)
+    code = run_until_stopped([query], pipeline.progress, until_caught_up=arguments.until_caught_up)
     spark.stop()
     return code
 

@@ -22,9 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.reset:
         queries.reset(pipeline, queries.MIRROR)
     spark = build_session("mirror_transactions")
-    code = run_until_stopped(
-        [queries.start_mirror(spark, pipeline, until_caught_up=arguments.until_caught_up)], pipeline.progress
-    )
+    once = arguments.until_caught_up
+    started = queries.start_mirror(spark, pipeline, until_caught_up=once)
+    code = run_until_stopped([started], pipeline.progress, until_caught_up=once)
     spark.stop()
     return code
 

@@ -3,7 +3,6 @@ the change stream's. The alerts go to lake/polled_alerts. Updates, deletes and r
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from argparse import ArgumentParser
@@ -15,10 +14,12 @@ from fraudstream import cli, options
 from fraudstream.config import RULES_FILE, load_pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.input.produce import stop_on_signals
+from fraudstream.polling.alert_table import TABLE
 from fraudstream.polling.ask import with_psycopg2, with_spark
 from fraudstream.polling.poller import NAME, Polling, open_poller, run
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack.settings import load_settings
+from fraudstream.streams.start_over import start_over
 
 _EXAMPLE = """./spark-submit.sh poll_transactions --interval 1 --rules anomaly,velocity
 
@@ -43,8 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         ask = with_psycopg2(dsn)
     if given.reset:
-        shutil.rmtree(pipeline.checkpoint(NAME), ignore_errors=True)
-        shutil.rmtree(pipeline.table("polled_alerts"), ignore_errors=True)
+        start_over(pipeline, NAME, [TABLE])
     poller = open_poller(pipeline, rules, ask, polling)
     with stop_on_signals() as stop:
         run(poller, stop, _show, lambda error: print("error:", error, file=sys.stderr), once=given.once)

@@ -192,7 +192,7 @@ def test_a_shadow_rule_that_fails_is_shown_and_harms_nothing(driver: Driver, onl
     driver.file.write_text(f"{live}\nonly_here: {{status: shadow, parameters: {{{PLAIN}}}}}")
     driver.write(100)
     driver.start(until_caught_up=True)
-    assert run_until_stopped([], pipeline.progress, driver.rollout, follow=False) == 0
+    assert run_until_stopped([], pipeline.progress, driver.rollout, until_caught_up=True) == 0
     shown = json.loads(Path(pipeline.progress, "queries.json").read_text())
     assert shown["queries"]["anomaly"] == "done"
     assert "No module named 'fraudstream.rules.only_here'" in shown["queries"]["only_here"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Query:
         return self.error
 
     def stop(self) -> None:
-        pass
+        self.isActive = False
 
 
 class Rules:
@@ -76,5 +77,38 @@ def test_a_failed_shadow_rule_that_is_taken_out_of_the_file_leaves_no_failure(tm
             live.isActive = False
 
     live.awaitTermination = awaitTermination
-    assert run_until_stopped([], str(tmp_path), rules, follow=False) == 0
+    assert run_until_stopped([], str(tmp_path), rules, until_caught_up=True) == 0
     assert shown(tmp_path) == {"anomaly": "done"}
+
+
+@pytest.mark.parametrize(("until_caught_up", "code"), [(True, 128 + signal.SIGTERM), (False, 0)])
+def test_to_be_stopped_is_an_end_for_a_query_that_has_none_and_an_interruption_for_one_that_has(
+    tmp_path: Path, until_caught_up: bool, code: int
+):
+    query = Query("anomaly")
+    query.isActive = True
+
+    def awaitTermination(seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    query.awaitTermination = awaitTermination
+    assert run_until_stopped([query], str(tmp_path), until_caught_up=until_caught_up) == code
+    assert not query.isActive
+
+
+def test_the_others_go_on_behind_a_query_that_fails(tmp_path: Path):
+    fails, runs = Query("velocity"), Query("anomaly")
+    fails.isActive = runs.isActive = True
+    waits = []
+
+    def awaitTermination(seconds: float) -> None:
+        waits.append(shown(tmp_path))
+        if len(waits) == 1:
+            fails.isActive, fails.error = False, "odd"
+        if len(waits) == 3:
+            runs.isActive = False
+
+    fails.awaitTermination = runs.awaitTermination = awaitTermination
+    assert run_until_stopped([fails, runs], str(tmp_path)) == 1
+    assert waits[1:] == [{"anomaly": "running", "velocity": "failed: odd"}] * 2
+    assert shown(tmp_path) == {"anomaly": "done", "velocity": "failed: odd"}

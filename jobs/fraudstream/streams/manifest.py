@@ -23,8 +23,8 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
     may have changed since.
     """
     folder = Path(checkpoint)
+    hold_checkpoint(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    _lock(folder)
     path = folder / _FILE
     if path.exists():
         stored: dict[str, str | int] = json.loads(path.read_text(encoding="utf-8"))
@@ -47,9 +47,12 @@ def is_new(checkpoint: str) -> bool:
     return not (Path(checkpoint) / _FILE).exists()
 
 
-def _lock(folder: Path) -> None:
+def hold_checkpoint(checkpoint: str) -> None:
+    """Lock the checkpoint for this process. Raises GuardError when another driver has it."""
+    folder = Path(checkpoint)
     if folder in _held:
         return
+    folder.parent.mkdir(parents=True, exist_ok=True)
     file = (folder.parent / f".{folder.name}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

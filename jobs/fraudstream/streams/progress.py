@@ -7,6 +7,7 @@ unreadable + ignored holds for every line; of a rule with corrections with `corr
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -25,8 +26,18 @@ def append_line(folder: str, query: str, line: Mapping[str, Any]) -> None:
     """Add one batch's line to the query's file."""
     path = Path(folder) / f"{query}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"query": query, "at": round(time.time(), 3), **line}) + "\n")
+    text = json.dumps({"query": query, "at": round(time.time(), 3), **line}) + "\n"
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # a driver died while it wrote: what follows must not join its line
+                text = "\n" + text
+        file.write(text.encode())
+
+
+def forget(folder: str, query: str) -> None:
+    """Delete the query's file."""
+    (Path(folder) / f"{query}.jsonl").unlink(missing_ok=True)
 
 
 def read_lines(folder: str, query: str) -> Iterator[dict[str, Any]]:

@@ -33,19 +33,21 @@ def run_until_stopped(
     rollout: Rollout | None = None,
     starter: Starter | None = None,
     *,
-    follow: bool = True,
+    until_caught_up: bool = False,
 ) -> int:
-    """Wait until every query has ended or SIGTERM or SIGINT asks to stop. The exit code: 0, or 1 if a query failed.
+    """Wait until every query has ended or SIGTERM or SIGINT asks to stop. The exit code: 0, or 1 if a query failed;
+    of queries that run `until_caught_up` and were stopped before they were, 128 + the signal's number.
 
     `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile. The
-    queries of a `rollout` are watched too, and while others run they `follow` its rules file. A `starter` is asked now
-    and then until it returns a query. Raises FraudstreamError when Spark's JVM ends unasked.
+    queries of a `rollout` are watched too, and its rules file is followed unless they run `until_caught_up`. A
+    `starter` is asked now and then until it returns a query. Raises FraudstreamError when Spark's JVM ends unasked.
     """
-    stopping = False
+    stopping = 0  # the signal's number
+    follow = not until_caught_up
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        stopping = True
+        stopping = number
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -81,6 +83,8 @@ def run_until_stopped(
             raise FraudstreamError(
                 "Spark's JVM has ended; see the lines above. Start the job again to go on."
             ) from error
+    if stopping and until_caught_up:
+        return 128 + stopping
     return 1 if any(not (rollout and rollout.is_harmless(name)) for name in failed) else 0
 
 

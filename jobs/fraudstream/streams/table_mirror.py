@@ -3,10 +3,8 @@ partitions, have fraudstream.streams.mirror."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -18,6 +16,7 @@ from fraudstream.config import Pipeline
 from fraudstream.streams.kafka import read_stream, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.progress import append_line
+from fraudstream.streams.start_over import start_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
 
 _POSITION = {
@@ -136,6 +135,4 @@ def start_table(
 
 def reset(pipeline: Pipeline, table: CapturedTable) -> None:
     """Forget the table and what its query has done: it starts from the beginning of the topic."""
-    for path in (pipeline.checkpoint(table.name), *(pipeline.table(table.name + end) for end in ("", "_quarantine"))):
-        shutil.rmtree(path, ignore_errors=True)
-    Path(pipeline.progress, f"{table.name}.jsonl").unlink(missing_ok=True)
+    start_over(pipeline, table.name, (table.name, f"{table.name}_quarantine"))

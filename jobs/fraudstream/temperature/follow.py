@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.config import Pipeline
+from fraudstream.streams import progress
 from fraudstream.streams.kafka import read_stream, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint
+from fraudstream.streams.start_over import start_over
 from fraudstream.temperature.averages import TABLE, Average
 from fraudstream.temperature.spark_table import window_rows
 from fraudstream.temperature.stream import ENGINE, READINGS, averages_batch, readings_table
@@ -75,9 +75,7 @@ def read_window(spark: SparkSession, pipeline: Pipeline, window: Window) -> list
 
 def reset(spark: SparkSession, pipeline: Pipeline) -> None:
     """Forget what the query has done, its rows in the table included: it starts from the beginning of the topic."""
-    shutil.rmtree(pipeline.checkpoint(QUERY), ignore_errors=True)
-    for name in (READINGS, f"{READINGS}_quarantine"):
-        shutil.rmtree(pipeline.table(name), ignore_errors=True)
-    Path(pipeline.progress, f"{READINGS}.jsonl").unlink(missing_ok=True)
+    start_over(pipeline, QUERY, (READINGS, f"{READINGS}_quarantine"))
+    progress.forget(pipeline.progress, READINGS)
     if DeltaTable.isDeltaTable(spark, pipeline.table(TABLE)):
         DeltaTable.forPath(spark, pipeline.table(TABLE)).delete(f"engine = '{ENGINE}'")

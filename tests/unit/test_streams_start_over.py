@@ -1,0 +1,84 @@
+"""Starting a query over: what is deleted, and when it is refused. And the lines of progress that outlive a driver."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import detect_fraud
+from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.errors import ConfigError, GuardError
+from fraudstream.streams.progress import append_line, read_lines
+from fraudstream.streams.start_over import start_over
+
+_HOLD = """
+import sys
+from fraudstream.streams.manifest import hold_checkpoint
+hold_checkpoint(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    """A pipeline with a checkpoint, a table and progress of the mirror, and those of another query."""
+    found = load_pipeline(environment={"FRAUDSTREAM_HOME": str(tmp_path)})
+    for query in ("mirror", "other"):
+        Path(found.checkpoint(query), "offsets").mkdir(parents=True)
+        append_line(found.progress, query, {"batch_id": 0})
+        Path(found.table(f"{query}_rows")).mkdir(parents=True)
+    return found
+
+
+def left(pipeline: Pipeline) -> list[bool]:
+    """Whether checkpoint, table and progress of the mirror are there, and those of the other query."""
+    return [
+        path.exists()
+        for query in ("mirror", "other")
+        for path in (
+            Path(pipeline.checkpoint(query)),
+            Path(pipeline.table(f"{query}_rows")),
+            Path(pipeline.progress, f"{query}.jsonl"),
+        )
+    ]
+
+
+def test_checkpoint_tables_and_progress_of_the_query_alone_are_deleted(pipeline: Pipeline):
+    start_over(pipeline, "mirror", ["mirror_rows"])
+    assert left(pipeline) == [False, False, False, True, True, True]
+    start_over(pipeline, "mirror", ["mirror_rows"])  # nothing is there any more
+
+
+def test_nothing_is_deleted_while_another_driver_runs_the_query(pipeline: Pipeline):
+    command = [sys.executable, "-c", _HOLD, pipeline.checkpoint("mirror")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "held\n"
+        with pytest.raises(GuardError, match="another driver is running"):
+            start_over(pipeline, "mirror", ["mirror_rows"])
+        assert all(left(pipeline))
+        driver.communicate()
+    start_over(pipeline, "mirror")
+    assert not Path(pipeline.checkpoint("mirror")).exists()
+
+
+def test_a_line_that_was_cut_short_does_not_swallow_the_next_one(tmp_path: Path):
+    append_line(str(tmp_path), "q", {"batch_id": 0})
+    with (tmp_path / "q.jsonl").open("a") as file:
+        file.write('{"query": "q", "batch_')
+    append_line(str(tmp_path), "q", {"batch_id": 2})
+    append_line(str(tmp_path), "q", {"batch_id": 3})
+    assert [line["batch_id"] for line in read_lines(str(tmp_path), "q")] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--reset", ".."), ("--reset", "anomly"), ("--forget", "archive_alerts")])
+def test_a_name_that_is_no_querys_is_refused_before_anything_starts(option: str, name: str):
+    with pytest.raises(
+        ConfigError, match=f"^{option}: there is no query '{re.escape(name)}' to start over; .*velocity"
+    ):
+        detect_fraud.main([option, name])
