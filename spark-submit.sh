@@ -35,6 +35,7 @@ case "${MASTER:-local}" in
     # shellcheck disable=SC2086  # several options in one variable, as Spark's own scripts take them
     command=("$spark_home/bin/spark-submit" --master "$MASTER" --properties-file "$here/conf/spark-defaults.conf"
       --conf "spark.driver.host=${SPARK_DRIVER_HOST:-$(hostname)}" --conf spark.driver.bindAddress=0.0.0.0
+      --conf "spark.sql.warehouse.dir=${FRAUDSTREAM_HOME:-$here/run}/spark-warehouse"
       --jars "$jars" --py-files "$archive" ${SPARK_SUBMIT_ARGS:-} "$here/jobs/$job.py" "$@") ;;
 esac
 if $dry_run; then printf '%q ' "${command[@]}"; echo; exit 0; fi

@@ -15,10 +15,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ.update({name: str(port) for name, port in free_ports().items()})
-    os.environ["SPARK_SUBMIT_ARGS"] = (
-        # One thread per core of a small machine; warehouse and Derby out of the repository.
-        f"--master local[2] --conf spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')}"
-    )
+    os.environ["SPARK_SUBMIT_ARGS"] = "--master local[2]"  # one thread per core of a small machine
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack.artifacts import jars
 from fraudstream.stack.java import require_java
-from fraudstream.stack.settings import REPOSITORY
+from fraudstream.stack.settings import REPOSITORY, load_settings
 
 
 def build_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
@@ -42,4 +42,6 @@ def build_session(name: str, settings: Mapping[str, str] | None = None) -> Spark
 
 def local_submit_arguments() -> list[str]:
     """The options of spark-submit for this machine, beside those in conf/."""
-    return ["--jars", ",".join(str(path) for path in jars("spark"))]
+    # Nothing is kept in the warehouse, but Spark makes its folder: by default where the job is started.
+    warehouse = f"spark.sql.warehouse.dir={load_settings().home / 'spark-warehouse'}"
+    return ["--jars", ",".join(str(path) for path in jars("spark")), "--conf", warehouse]

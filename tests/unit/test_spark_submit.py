@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from fraudstream.session import local_submit_arguments
 from fraudstream.stack.artifacts import jars
 from fraudstream.stack.settings import REPOSITORY
 
@@ -52,3 +53,11 @@ def test_on_a_cluster_the_package_goes_with_the_job(on_cluster):
 
 def test_the_job_and_its_options_come_last(on_cluster):
     assert on_cluster[-5:] == ["--conf", "a=b", str(REPOSITORY / "jobs" / "detect_fraud.py"), "--rules", "anomaly"]
+
+
+def test_sparks_warehouse_is_not_where_the_job_is_started(on_cluster, tmp_path, monkeypatch):
+    places = {on_cluster[n + 1] for n, word in enumerate(on_cluster) if word == "--conf"}
+    assert f"spark.sql.warehouse.dir={REPOSITORY / 'run' / 'spark-warehouse'}" in places
+    monkeypatch.setenv("FRAUDSTREAM_HOME", str(tmp_path))
+    arguments = local_submit_arguments()
+    assert arguments[arguments.index("--conf") + 1] == f"spark.sql.warehouse.dir={tmp_path / 'spark-warehouse'}"
