@@ -76,8 +76,9 @@ def read_connector(settings: StackSettings, source: Path | Mapping[str, Any]) ->
 def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60) -> str:
     """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
 
-    Repeating it changes and restarts nothing. Raises StackError with the head of the trace when it fails, and when
-    another connector already writes the same topics; GuardError when its slot is ahead of its stored offset.
+    Repeating it changes and restarts nothing; a paused one is resumed. Raises StackError with the head of the trace
+    when it fails, and when another connector already writes the same topics; GuardError when its slot is ahead of its
+    stored offset.
     """
     name, config = read_connector(settings, source)
     registered = connectors(settings)
@@ -85,17 +86,36 @@ def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], sec
     if name not in registered:
         guard.require_slot_not_ahead(settings, name, config)
     limit = time.monotonic() + seconds
-    while registered.get(name) != {**config, "name": name}:
+    if registered.get(name) != {**config, "name": name}:
+        if name in registered:
+            _stop_tasks(settings, name, limit)
+        _insist(settings, limit, f"/connectors/{name}/config", config)
+    if connector_status(settings, name)["connector"] in ("STOPPED", "PAUSED"):
+        _insist(settings, limit, f"/connectors/{name}/resume")
+    wait_running(settings, name, max(1, limit - time.monotonic()))
+    return name
+
+
+def _stop_tasks(settings: StackSettings, name: str, limit: float) -> None:
+    """Without this, a task that runs, or has failed, with the old configuration would be taken for the new one."""
+    _insist(settings, limit, f"/connectors/{name}/stop")
+    while (state := connector_status(settings, name)) and (state["connector"] != "STOPPED" or state["tasks"]):
+        if time.monotonic() > limit:
+            raise StackError(f"Connector {name} does not stop to take its new configuration but is {state}.")
+        time.sleep(0.1)
+
+
+def _insist(settings: StackSettings, limit: float, path: str, body: Mapping[str, str] | None = None) -> None:
+    """PUT again and again until the worker takes it, at the longest until `limit` (monotonic seconds)."""
+    while True:
         try:
-            _call(settings, "PUT", f"/connectors/{name}/config", config)
-            break
+            _call(settings, "PUT", path, body)
+            return
         except _Busy:
             # 409: a rebalance is under way; 404: the worker still starts.
             if time.monotonic() > limit:
                 raise
             time.sleep(0.2)
-    wait_running(settings, name, max(1, limit - time.monotonic()))
-    return name
 
 
 def wait_running(settings: StackSettings, name: str, seconds: float = 60) -> None:
