@@ -16,8 +16,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import connect, lifecycle, postgres
-from fraudstream.stack.processes import COMPONENTS, pid_of, process_of
+from fraudstream.stack import connect, lifecycle, postgres, secrets
+from fraudstream.stack.processes import COMPONENTS, pid_of, process_of, wait_until
 from fraudstream.stack.processes import ports as ports_of
 from fraudstream.stack.settings import StackSettings, free_ports, load_settings
 
@@ -89,6 +89,15 @@ def test_a_second_up_is_a_no_op(stack):
     before = pids(stack)
     assert lifecycle.up(stack) < 10
     assert pids(stack) == before
+
+
+def test_a_changed_connector_goes_on_with_its_new_configuration(stack):
+    found = json.loads((connect.CONNECTORS / "transactions.json").read_text())
+    connect.put_connector(stack, found | {"config": found["config"] | {"heartbeat.interval.ms": "4321"}})
+    assert connect.connectors(stack)["transactions"]["heartbeat.interval.ms"] == "4321"
+    execute(stack, "app", "INSERT INTO transactions (user_id, amount, card_type) VALUES (8, 1.00, 'VISA')")
+    captured(stack, lambda event: event["after"]["user_id"] == 8)
+    connect.put_connector(stack, connect.CONNECTORS / "transactions.json")
 
 
 def test_status_shows_components_connector_slot_topics_and_disk(stack):
@@ -209,6 +218,20 @@ def test_an_interrupted_first_start_leaves_nothing_running_and_the_next_one_work
     assert first.returncode == 130
     assert pids(stack) == [None, None, None]
     assert not (postgres.data_folder(stack) / "complete").exists()
+
+
+def test_a_first_start_killed_in_the_middle_of_the_sql_is_begun_anew(stack):
+    postgres.launch(stack, secrets.ensure(stack.folder / "secrets"))
+
+    def half_made() -> bool:
+        try:
+            with postgres.cursor(stack, "postgres") as cursor:
+                cursor.execute("CREATE DATABASE mydb")
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    wait_until(stack, "postgres", half_made, 60)
     lifecycle.up(stack, connector=None)
     assert execute(stack, "app", "SELECT count(*) FROM transactions") == [(0,)]
     assert lifecycle.status(stack)["slots"] == []

@@ -72,6 +72,23 @@ def test_too_little_disk_is_said_in_gibibytes(settings, monkeypatch):
         lifecycle.up(settings)
 
 
+@pytest.mark.parametrize(
+    ("complete", "started"), [(True, ["kafka", "connect"]), (False, ["postgres", "kafka", "connect"])]
+)
+def test_a_server_whose_first_start_was_killed_starts_anew(settings, monkeypatch, complete, started):
+    running = {"postgres"}
+    (settings.folder / "postgres").mkdir(parents=True)
+    if complete:
+        (settings.folder / "postgres" / "complete").touch()
+    monkeypatch.setattr(postgres, "halt", lambda _: running.discard("postgres"))
+    monkeypatch.setattr(lifecycle, "pid_of", lambda _, name: 1 if name in running else None)
+    monkeypatch.setattr(lifecycle, "_require_conditions", lambda *_: None)
+    found = []
+    monkeypatch.setattr(lifecycle, "_start", lambda _, missing, __: found.extend(missing))
+    lifecycle.up(settings, None)
+    assert found == started
+
+
 def test_no_java_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -37,6 +37,7 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
     """
     began = time.monotonic()
     with _alone(settings):
+        postgres.stop_unfinished(settings)
         missing = [component for component in COMPONENTS if pid_of(settings, component) is None]
         if missing:
             _require_conditions(settings, missing)

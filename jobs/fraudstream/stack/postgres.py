@@ -61,6 +61,13 @@ def launch(settings: StackSettings, passwords: Mapping[str, str]) -> None:
     )  # fmt: skip
 
 
+def stop_unfinished(settings: StackSettings) -> None:
+    """Stop a server whose first start was killed in the middle of the SQL files: `launch` then begins anew, where
+    repeating the files would fail on what they have made."""
+    if not (data_folder(settings) / "complete").exists():
+        halt(settings)
+
+
 def wait_ready(settings: StackSettings, passwords: Mapping[str, str]) -> None:
     """Wait until PostgreSQL answers, run the SQL files at the first start, set the roles' passwords at each."""
 
