@@ -213,6 +213,28 @@ def test_the_connector_service_sends_exactly_the_files_configuration(tmp_path):
         assert (tmp_path / "url").read_text() == f"http://connect:8083/connectors/{name}/config\n"
 
 
+@pytest.mark.parametrize(
+    "status",
+    [
+        '{"connector":{"state":"RUNNING"},"tasks":[{"id":0,"state":"FAILED","trace":"ConnectException: no slot"}]}',
+        '{"connector":{"state":"FAILED","trace":"ConnectException: no slot"},"tasks":[]}',
+    ],
+)
+def test_the_connector_service_ends_with_the_trace_of_what_failed(tmp_path, status):
+    script = (DOCKER / "connect" / "register.sh").read_text().replace("/tmp/", f"{tmp_path}/")
+    (tmp_path / "register.sh").write_text(script.replace("/fraudstream/", f"{DOCKER}/"))
+    curl = tmp_path / "curl"
+    curl.write_text(f"#!/bin/sh\ncase \"$*\" in *status*) echo '{status}';; esac\n")
+    curl.chmod(0o755)
+    done = subprocess.run(
+        ["sh", tmp_path / "register.sh", "transactions"], capture_output=True, text=True, check=False, timeout=30,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **environment("connector")},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: connector transactions failed: ")
+    assert "ConnectException: no slot" in done.stderr
+
+
 def test_the_plugin_service_checks_the_archive_by_the_lock_file(tmp_path):
     maven = tmp_path / "mvn"
     maven.write_text(
