@@ -58,3 +58,12 @@ def test_an_alert_without_a_commit_time_is_counted_but_has_no_latency():
     assert found.between(0, 10).tolist() == [500]
     assert found.latest(2.0).tolist() == [500]
     assert found.latest(3.0).tolist() == []
+
+
+def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path):
+    path = tmp_path / "q.jsonl"
+    progress = Progress(path)
+    lines = ['{"batch_id": 0, "at": 1.0, "read": 10}', '{"batch_id": 1, "at": 2.0, "re', '{"batch_id": 1, "read": 7}']
+    path.write_text("\n".join(lines) + "\n")
+    progress.update()
+    assert progress.sums == {"read": 17}

@@ -131,7 +131,10 @@ class Progress:
     def update(self) -> None:
         """Read what is new."""
         for text in self._tail.new_lines():
-            line = json.loads(text)
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue  # cut short by a crash, and ended by the next line; its batch is counted again
             counts = {name: line[name] for name in _COUNTS if line.get(name) is not None}
             former = self._batches.get(line["batch_id"], {})
             for name in counts.keys() | former.keys():
