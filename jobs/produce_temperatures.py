@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         raise FraudstreamError(f"--interval is {given.interval:g}; it must lie between 0 and 86400 s.")
     if given.rows is not None and given.rows < 1:
         raise FraudstreamError(f"--rows is {given.rows}; it must be 1 or more.")
+    if given.seed < 0:
+        raise FraudstreamError(f"--seed is {given.seed}; it must be 0 or more.")
     dsn = given.dsn or load_settings().dsn("app", "office_db")
     with stop_on_signals() as stop:
         rows = 1 if given.once else given.rows

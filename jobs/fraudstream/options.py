@@ -20,8 +20,12 @@ def job_parser(description: str | None, example: str) -> argparse.ArgumentParser
 
 
 def names(text: str) -> list[str]:
-    """A comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """A comma-separated list, each name once."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    for name in found:
+        if found.count(name) > 1:
+            raise argparse.ArgumentTypeError(f"{name!r} stands there more than once; name it once.")
+    return found
 
 
 def choices(allowed: Sequence[str]) -> Callable[[str], list[str]]:
