@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -169,10 +169,8 @@ def _show(given: argparse.Namespace, machine: Any, lines: Iterable[str]) -> None
     print(json.dumps(machine, ensure_ascii=False) if given.json else "\n".join(lines))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _shared() -> Iterator[argparse.ArgumentParser]:
+    """The options that several commands have: of all commands, of decisions, a user's, of rules, of lists."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, default=PIPELINE_FILE, help="another pipeline.yaml")
     common.add_argument("--lake", help="another lake (default: that of the pipeline.yaml)")
@@ -180,19 +178,31 @@ def _parser() -> argparse.ArgumentParser:
         "--at", metavar="TIME", help="as of this time, like 2026-03-01T12:00:00Z (to record: default now)"
     )
     common.add_argument("--json", action="store_true", help="one JSON object, for machines; times in microseconds")
+    yield common
     author = argparse.ArgumentParser(add_help=False)
     author.add_argument("--note", help="why")
     author.add_argument("--by", help="who decides (default: your login)")
+    yield author
     user = argparse.ArgumentParser(add_help=False)
     user.add_argument("user", type=int, metavar="USER")
     user.add_argument("--rule", required=True)
+    yield user
     rules = argparse.ArgumentParser(add_help=False)
     rules.add_argument("--rules-file", type=Path, default=RULES_FILE, help="another rules file")
     rules.add_argument("--days", type=int, default=7, help="how many days to look back (default: 7)")
+    yield rules
     listing = argparse.ArgumentParser(add_help=False)
     listing.add_argument("--user", type=int, help="of this user alone")
     listing.add_argument("--open", action="store_true", help="only what nobody has decided on, and is not snoozed")
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="at most N (default: 20; 0: all)")
+    yield listing
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common, author, user, rules, listing = _shared()
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(run: Callable[[argparse.Namespace], int], text: str, *parents: Any) -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ class Connect:
 
     def __call__(self, settings, method, path, body=None, timeout=15):
         if path == "/connectors?expand=info":
-            return {"c": {"info": {"config": {**self.config, "name": "c"}}}} if self.config else {}
+            return self.registered()
         if path == "/connectors/c/status":
             return self.answer()
         if path == "/":
@@ -38,6 +38,9 @@ class Connect:
             runs = {"connector": "RUNNING", "tasks": []}
             self.coming += [self.status] * LATER + [runs] * LATER + [{**runs, "tasks": [("RUNNING", "new")]}]
         return None
+
+    def registered(self):
+        return {"c": {"info": {"config": {**self.config, "name": "c"}}}} if self.config else {}
 
     def answer(self):
         if self.coming:
@@ -97,3 +100,16 @@ def test_a_connector_that_does_not_stop_is_said(put):
     worker.answer = lambda: {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
     with pytest.raises(StackError, match="Connector c does not stop to take its new configuration but is"):
         put(worker, {"a": "2"}, seconds=0.05)
+
+
+def test_two_connectors_of_one_topic_prefix_are_refused(put, monkeypatch):
+    worker = Connect()
+    both = {"other": {"info": {"config": {"topic.prefix": "dbserver1"}}}}
+    monkeypatch.setattr(worker, "registered", lambda: both)
+    with pytest.raises(
+        StackError, match=r"Connector c is refused: connector other already writes the topics dbserver1\."
+    ):
+        put(worker, {"topic.prefix": "dbserver1"})
+    assert worker.calls == []
+    put(worker, {"topic.prefix": "dbserver2"})
+    assert worker.tasks == ["new"]

@@ -18,26 +18,12 @@ def wrong_fields(
 ) -> dict[str, Any]:
     """The fields of the alert message `value` that are wrong, each with what it should be; empty if all is right."""
     payload: dict[str, Any] = json.loads(value)
-    event, row = judgement.arrival.event, judgement.arrival.row
-    assert event is not None
-    expected: dict[str, Any] = {
+    row = judgement.arrival.row
+    expected = _expected(judgement, topic) | {
         "alert_id": hashlib.sha256(f"{rule}|{version}|{row.id}".encode()).hexdigest(),
         "rule": rule,
         "rule_version": version,
         "severity": severity,
-        "user_id": row.user_id,
-        "transaction_id": row.id,
-        "amount": None if row.cents is None else _amount(row.cents),
-        "card_type": row.card_type,
-        "merchant_id": row.merchant_id,
-        "event_time": None if row.created_at is None else _moment(row.created_at, "microseconds"),
-        "lsn": event.lsn,
-        "tx_id": event.tx_id,
-        "topic": topic,
-        "partition": judgement.arrival.partition,
-        "offset": judgement.arrival.offset,
-        "committed_at": None if event.committed_ms is None else _moment(event.committed_ms * 1000, "milliseconds"),
-        "captured_at": None if event.captured_ms is None else _moment(event.captured_ms * 1000, "milliseconds"),
     }
     if corrections:
         expected |= _revision(judgement, topic)
@@ -53,6 +39,27 @@ def wrong_fields(
     if value != canonical:
         wrong["value"] = canonical.decode()
     return wrong
+
+
+def _expected(judgement: Judgement, topic: str) -> dict[str, Any]:
+    """What the alert copies from the message that was judged."""
+    event, row = judgement.arrival.event, judgement.arrival.row
+    assert event is not None
+    return {
+        "user_id": row.user_id,
+        "transaction_id": row.id,
+        "amount": None if row.cents is None else _amount(row.cents),
+        "card_type": row.card_type,
+        "merchant_id": row.merchant_id,
+        "event_time": None if row.created_at is None else _moment(row.created_at, "microseconds"),
+        "lsn": event.lsn,
+        "tx_id": event.tx_id,
+        "topic": topic,
+        "partition": judgement.arrival.partition,
+        "offset": judgement.arrival.offset,
+        "committed_at": None if event.committed_ms is None else _moment(event.committed_ms * 1000, "milliseconds"),
+        "captured_at": None if event.captured_ms is None else _moment(event.captured_ms * 1000, "milliseconds"),
+    }
 
 
 def _revision(judgement: Judgement, topic: str) -> dict[str, Any]:

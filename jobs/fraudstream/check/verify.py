@@ -60,24 +60,21 @@ def verify(
         "redelivered_copies": len(read_copies(copies)),
         "unchecked_rules": [rule.name for rule in live if rule.name not in verdicts],
     }
-    capture, failures = compare_capture(committed, captured_changes(topic, read_copies(copies)))
-    report["capture"] = capture
-    steps = (
+    failures: list[str] = []
+    capture, failed = compare_capture(committed, captured_changes(topic, read_copies(copies)))
+    for figures, failed in (
+        ({"capture": capture}, failed),
         _check_counts(pipeline, topic, verdicts),
         _check_mirror(settings, pipeline),
         _check_rules(pipeline, live, verdicts, messages),
         _check_quarantine(pipeline, topic, records),
-        _check_archive(pipeline, sum(map(len, messages.values())) + no_alerts),
+        _check_archive(pipeline, sum(map(len, messages.values())), no_alerts),
         _check_power(topic, live, verdicts, required=profile == "hot"),
-    )
-    for figures, failed in steps:
+    ):
         report |= figures
         failures += failed
-    if no_alerts:
-        failures.append(f"{kafka.alerts_topic}: {no_alerts} messages are no alerts")
     if profile == "realistic":
-        found = {name: _standing(verdict) for name, (_, verdict) in verdicts.items()}
-        report["precision_recall"] = precision_recall(found, places.frauds(settings.dsn("postgres")))
+        report["precision_recall"] = _precision_recall(settings, verdicts)
     return {"passed": not failures, "failures": failures, **report}
 
 
@@ -165,10 +162,20 @@ def _check_quarantine(
     return {"quarantine_rows": len(rows)}, compare_quarantine(unreadable, rows)
 
 
-def _check_archive(pipeline: Pipeline, messages: int) -> tuple[dict[str, Any], list[str]]:
+def _check_archive(pipeline: Pipeline, alerts: int, no_alerts: int) -> tuple[dict[str, Any], list[str]]:
+    topic = pipeline.kafka.alerts_topic
     read = sum(line["read"] for line in progress_lines(pipeline.progress, "archive_alerts"))
-    failures = [f"archive_alerts: {read} messages read, {pipeline.kafka.alerts_topic} has {messages}"]
-    return {}, failures if read != messages else []
+    failures = []
+    if read != alerts + no_alerts:
+        failures.append(f"archive_alerts: {read} messages read, {topic} has {alerts + no_alerts}")
+    if no_alerts:
+        failures.append(f"{topic}: {no_alerts} messages are no alerts")
+    return {}, failures
+
+
+def _precision_recall(settings: StackSettings, verdicts: Mapping[str, tuple[Settings, Verdict]]) -> dict[str, Any]:
+    found = {name: _standing(verdict) for name, (_, verdict) in verdicts.items()}
+    return precision_recall(found, places.frauds(settings.dsn("postgres")))
 
 
 def _standing(verdict: Verdict) -> set[int]:
