@@ -7,10 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from fraudstream import lake
+from fraudstream.changes import ENTERS, batch_of
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.arrivals import Batch, merged
 from fraudstream.rulebook.catalog import Rule
@@ -19,8 +17,6 @@ from fraudstream.rulebook.interpreter import Paid, seen
 from fraudstream.rulebook.kept import nothing_kept
 from fraudstream.rulebook.payload import NULL
 from fraudstream.rulebook.redelivery import redelivered, superseded
-
-_INTEGERS = ("partition", "offset", "id", "user_id", "merchant_id", "lsn", "tx_id")
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 def history_of(folder: str, alert: Mapping[str, Any], rule: Rule) -> History:
     """What `rule` knew at the alert's change. Raises FraudstreamError if that change is not in the lake."""
-    wanted = f"{of_partition(alert)} AND \"offset\" <= {alert['offset']} AND entry IN ('judge', 'history')"
+    wanted = f'{of_partition(alert)} AND "offset" <= {alert["offset"]} AND {ENTERS}'
     wanted += f' AND "offset" = {alert["offset"]}' if rule.stateless else ""
     wanted += f" AND {rule.key} IS NOT DISTINCT FROM {lake.literal(alert[rule.key])}"
     changes = f'SELECT * FROM transaction_changes WHERE {wanted} ORDER BY "offset"'
@@ -95,24 +91,6 @@ def history_of(folder: str, alert: Mapping[str, Any], rule: Rule) -> History:
 def of_partition(alert: Mapping[str, Any]) -> str:
     """The condition of a query for the changes of the alert's partition."""
     return f'topic = {lake.literal(alert["topic"])} AND "partition" = {alert["partition"]}'
-
-
-def batch_of(changes: pa.Table) -> Batch:
-    """Rows of lake/transaction_changes, as the columns that `fold` takes."""
-    columns = {name: _integers(changes[name].to_pylist()) for name in _INTEGERS}
-    amounts = changes["amount"].to_pylist()
-    columns["cents"] = _integers([None if amount is None else int(amount * 100) for amount in amounts])
-    columns["created_at"] = _integers(changes["created_us"].to_pylist())
-    for name in ("committed", "captured"):
-        micros = changes[f"{name}_at"].cast(pa.int64()).to_pylist()
-        columns[f"{name}_ms"] = _integers([None if each is None else each // 1000 for each in micros])
-    columns["card_type"] = np.array(changes["card_type"].to_pylist(), dtype=object)
-    columns["judge"] = np.array([entry == "judge" for entry in changes["entry"].to_pylist()])
-    return columns
-
-
-def _integers(values: list[int | None]) -> np.ndarray:
-    return np.array([NULL if value is None else value for value in values], dtype=np.int64)
 
 
 def missing(folder: str, alert: Mapping[str, Any]) -> FraudstreamError:
