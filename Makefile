@@ -6,7 +6,7 @@ VENV := .venv
 RUN := PYTHONPATH=jobs $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down status purge demo compare test test-unit test-spark test-stack lint mutants new-rule lock
+.PHONY: help setup up down status purge demo compare backtest test test-unit test-spark test-stack lint mutants new-rule lock
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -39,6 +39,11 @@ demo: $(STAMP) ## write, detect, check: DEMO_SECONDS=60 DEMO_RATE=2000 DEMO_PROF
 
 compare: $(STAMP) ## polling, JDBC and CDC on the same rows: GRID=small (20 minutes) or full (hours)
 	@$(RUN) jobs/compare_jdbc_cdc.py --grid $(or $(GRID),small)
+
+backtest: $(STAMP) ## make 1.8 million payments with known frauds and try every rule on them
+	@$(RUN) jobs/simulate_world.py --home run/world
+	@$(RUN) jobs/backtest_rules.py --transactions run/world/transactions.parquet \
+	  --labels run/world/labels.parquet --home run/backtest
 
 test: $(STAMP) ## every test; each part prints its time
 	@tests/run.sh lint unit spark stack

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,44 @@ from fraudstream.rulebook.payload import NULL
 
 MAX_BYTES = 262_144
 TOPIC = "dbserver1.public.transactions"
+SECOND = 1_000_000
+NOON = 1_772_366_400 * SECOND  # 2026-03-01 12:00:00 UTC
 NAMES_OF_COUNTS = ("judged", "history", "redelivered", "superseded", "corrected", "not_kept", "uncorrected")
 
 
-def rule_of(golden: Any, name: str, folder: Path) -> Rule:
-    """The rule with the file's parameters, and with corrections."""
+@dataclass(frozen=True)
+class Message:
+    """A record of the topic."""
+
+    offset: int
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    partition: int = 0
+
+
+def message(offset: int, op: str, row: dict[str, Any], before: dict[str, Any] | None, lsn: int | None) -> Message:
+    """`op` c, r, u, d, or leave and join: the halves of a change of user_id."""
+    headers = {"leave": (("__debezium.newkey", b"{}"),), "join": (("__debezium.oldkey", b"{}"),)}.get(op, ())
+    kind = {"leave": "d", "join": "c"}.get(op, op)
+    images = {"before": row, "after": None} if kind == "d" else {"before": before, "after": row}
+    source = {"lsn": lsn, "txId": offset, "ts_ms": NOON // 1000, "snapshot": "true" if op == "r" else "false"}
+    envelope = {**images, "op": kind, "source": source, "ts_ms": NOON // 1000}
+    return Message(offset, json.dumps(envelope).encode(), headers)
+
+
+def image(user: int, number: int, cents: int | None, time: int, merchant: int | None = 1) -> dict[str, Any]:
+    """The image of a row, `time` in seconds behind noon."""
+    amount = None if cents is None else f"{cents / 100:.2f}"
+    return {"id": number, "user_id": user, "amount": amount, "card_type": "VISA", "merchant_id": merchant,
+            "created_at": NOON + time * SECOND}  # fmt: skip
+
+
+def rule_of(golden: Any, name: str, folder: Path, corrections: str = "on") -> Rule:
+    """The rule with the file's parameters."""
     given = golden.parameters.get(name, {})
     parameters = {key: str(value) if key == "window" else value for key, value in given.items()}
     path = folder / "rules.yaml"
-    path.write_text(f"{name}: {{corrections: on, parameters: {parameters!r}}}")
+    path.write_text(f"{name}: {{corrections: {corrections}, parameters: {parameters!r}}}")
     return load_rules(path)[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,39 +11,15 @@ from typing import Any
 import pytest
 
 import explain_alert
-from fixtures.lake import alert, change, write_lake, write_table
-from fraudstream.check.oracle import arrivals
+from fixtures.lake import alert, change, changes_of, write_lake, write_table
 from fraudstream.explain.explanation import explain
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.tables import ALERTS, CHANGES
 from golden.topics import RULES, corrected_goldens
-from unit.corrections import MAX_BYTES, TOPIC, folded, rule_of
+from unit.corrections import TOPIC, folded, rule_of
 
 FILES = corrected_goldens()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def lake_rows(messages: Any) -> list[dict[str, Any]]:
-    """The golden messages as the mirror keeps them."""
-    rows = []
-    for arrival in arrivals(messages, MAX_BYTES):
-        event = arrival.event
-        if event is None or event.op not in ("c", "r", "u", "d"):
-            continue
-        row = arrival.row
-        rows.append({
-            "op": event.op, "id": row.id, "user_id": row.user_id, "card_type": row.card_type,
-            "amount": None if row.cents is None else Decimal(row.cents) / 100, "merchant_id": row.merchant_id,
-            "created_us": row.created_at, "before_user_id": event.before.user_id if event.before else None,
-            "snapshot": event.snapshot, "moved": event.moved, "entry": arrival.entry, "topic": TOPIC,
-            "partition": arrival.partition, "offset": arrival.offset, "lsn": event.lsn, "tx_id": event.tx_id,
-            "committed_at": moment(event.committed_ms), "captured_at": moment(event.captured_ms),
-        })  # fmt: skip
-    return rows
-
-
-def moment(millis: int | None) -> datetime | None:
-    return None if millis is None else EPOCH + timedelta(milliseconds=millis)
 
 
 def archived(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,7 +45,7 @@ def test_every_corrected_alert_of_the_golden_topics_is_the_same_from_the_lake(go
     rule = rule_of(golden, name, tmp_path)
     found = archived(folded(rule, golden.messages, 7)[0])
     assert len(found) == len({transaction for transaction, _, _ in golden.alerts[name]})
-    write_table(tmp_path / "transaction_changes", CHANGES, lake_rows(golden.messages))
+    write_table(tmp_path / "transaction_changes", CHANGES, changes_of(golden.messages, TOPIC))
     for stored in found:
         explained = explain(str(tmp_path), stored, tmp_path / "rules.yaml")
         assert [check for check in explained.checks if not check.same] == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,10 +18,8 @@ from fraudstream.check.payload import wrong_fields
 from fraudstream.check.settings import settings_for
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.rulebook.fold import fold
-from unit.corrections import MAX_BYTES, NAMES_OF_COUNTS, TOPIC, columns, rows_of
+from unit.corrections import MAX_BYTES, NAMES_OF_COUNTS, TOPIC, Message, columns, image, message, rows_of
 
-SECOND = 1_000_000
-NOON = 1_772_366_400 * SECOND
 RULES = {
     "mean": "anomaly: {corrections: on, parameters: {history: 4, minimum: 2, floor: 5}}",
     "sigma": "anomaly: {corrections: on, parameters: {history: 4, minimum: 2, floor: 5, factor: 1.5, method: sigma}}",
@@ -35,14 +31,6 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Message:
-    offset: int
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-    partition: int = 0
-
-
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rule]:
     path = tmp_path_factory.mktemp("rules") / "rules.yaml"
@@ -51,22 +39,6 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rule]:
         path.write_text(text)
         found[name] = load_rules(path)[0]
     return found
-
-
-def message(offset: int, op: str, row: dict[str, Any], before: dict[str, Any] | None, lsn: int | None) -> Message:
-    """`op` c, r, u, d, or leave and join: the halves of a change of user_id."""
-    headers = {"leave": (("__debezium.newkey", b"{}"),), "join": (("__debezium.oldkey", b"{}"),)}.get(op, ())
-    kind = {"leave": "d", "join": "c"}.get(op, op)
-    images = {"before": row, "after": None} if kind == "d" else {"before": before, "after": row}
-    source = {"lsn": lsn, "txId": offset, "ts_ms": NOON // 1000, "snapshot": "true" if op == "r" else "false"}
-    envelope = {**images, "op": kind, "source": source, "ts_ms": NOON // 1000}
-    return Message(offset, json.dumps(envelope).encode(), headers)
-
-
-def image(user: int, number: int, cents: int | None, time: int) -> dict[str, Any]:
-    amount = None if cents is None else f"{cents / 100:.2f}"
-    return {"id": number, "user_id": user, "amount": amount, "card_type": "VISA", "merchant_id": 1,
-            "created_at": NOON + time * SECOND}  # fmt: skip
 
 
 def folded(rule: Rule, topic: Sequence[Message], cuts: Sequence[int]) -> tuple[list[dict[str, Any]], dict[str, int]]:

@@ -10,14 +10,15 @@ from fraudstream.cdc.envelope import Row
 from fraudstream.check.oracle import (
     Anomaly,
     Arrival,
+    Defined,
     HighAmount,
     Judgement,
     Number,
     Settings,
     User,
-    Velocity,
     Verdict,
     anomaly_figures,
+    is_in_time,
     is_judgeable,
     velocity_figures,
 )
@@ -55,8 +56,7 @@ class Places:
         place = self.places[number]
         if number >= len(self.places) - settings.remembered:
             return place
-        is_within = isinstance(settings, Velocity) and place.reach > self.newest - settings.window - settings.lateness
-        return place if is_within else None
+        return place if is_in_time(place.reach, self.newest, settings) else None
 
     def add(self, row: Row, lsn: int | None, judged: bool) -> Place:
         """A new place at the end."""
@@ -76,8 +76,10 @@ class Places:
         if isinstance(settings, Anomaly):
             last = before[max(0, number - settings.history) :]
             return anomaly_figures(User(amounts=[each.row.cents for each in last if each.row]), row, settings)  # type: ignore[misc]
-        times = sorted(each.row.created_at for each in before if each.row)  # type: ignore[type-var, misc]
         newest = max(each.reach for each in self.places[: number + 1])
+        if isinstance(settings, Defined):
+            return settings.figures([each.row for each in before], row, newest)
+        times = sorted(each.row.created_at for each in before if each.row)  # type: ignore[type-var, misc]
         return velocity_figures(User(times=times, newest=newest), row, settings)  # type: ignore[arg-type]
 
 

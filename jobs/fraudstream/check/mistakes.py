@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fraudstream.check.oracle import SECOND_US, Anomaly, Arrival, HighAmount, Settings, Velocity, Verdict, judge_topic
+from fraudstream.check.oracle import (
+    SECOND_US,
+    Anomaly,
+    Arrival,
+    Defined,
+    HighAmount,
+    Settings,
+    Velocity,
+    Verdict,
+    judge_topic,
+)
 
 ALERTS_NEEDED = 100
 LATE_ANOMALIES_NEEDED = 20
@@ -28,6 +38,8 @@ def mistakes_of(right: Settings) -> list[Mistake]:
     """The mistakes that are tried for a rule with these settings."""
     if isinstance(right, Anomaly):
         return _anomaly_mistakes(right)
+    if isinstance(right, Defined):
+        return [Mistake("redelivered changes judged", replace(right, remembered=0), window=False)]
     return _velocity_mistakes(right) if isinstance(right, Velocity) else _high_amount_mistakes(right)
 
 

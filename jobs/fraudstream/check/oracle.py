@@ -9,10 +9,10 @@ from __future__ import annotations
 import operator
 from bisect import bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fraudstream.cdc.envelope import ChangeEvent, Row, UnreadableMessage, read_change_event
 
@@ -23,6 +23,7 @@ REMEMBERED = 64
 PARTS = ("judged", "history", "unjudged", "unreadable")
 Comparison = Callable[[Any, Any], bool]
 Number = int | Fraction  # exact
+Figures = Callable[[Sequence[Row | None], Row, int], dict[str, Number] | None]
 
 
 class Message(Protocol):
@@ -123,14 +124,27 @@ class HighAmount:
     remembered: int = REMEMBERED  # matters with corrections alone
 
 
-Settings = Anomaly | Velocity | HighAmount
+@dataclass(frozen=True, kw_only=True)
+class Defined:
+    """A rule of the library (check.library): `figures` of an alert on a row, from the rows before it and the greatest
+    event time up to it. `window` is its longest, 0 for none."""
+
+    figures: Figures
+    window: int = 0
+    lateness: int = LATENESS_US
+    key: Literal["user_id", "merchant_id"] = "user_id"
+    remembered: int = REMEMBERED
+
+
+Settings = Anomaly | Velocity | HighAmount | Defined
 
 
 @dataclass(slots=True)
 class User:
-    """All rows of a user that have entered."""
+    """All rows of a user (or a merchant) that have entered."""
 
-    amounts: list[int] = field(default_factory=list)  # in order
+    rows: list[Row | None] = field(default_factory=list)  # in order, as are the amounts
+    amounts: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)  # sorted
     places: dict[int, tuple[int, int]] = field(default_factory=dict)  # id -> (1 for the first row, event time)
     newest: int = -(2**63)  # greatest event time
@@ -177,7 +191,7 @@ def is_judgeable(row: Row, captured_ms: int | None) -> bool:
 
 def judge_topic(topic: Iterable[Arrival], settings: Settings, *, judge_snapshot: bool = False) -> Verdict:
     """The alerts and counts of one rule over a whole topic."""
-    users: dict[int, User] = defaultdict(User)
+    users: dict[int | None, User] = defaultdict(User)
     alerts: list[Judgement] = []
     parts = Counter(dict.fromkeys(PARTS, 0))
     ignored: Counter[str] = Counter()
@@ -199,42 +213,52 @@ def judge_topic(topic: Iterable[Arrival], settings: Settings, *, judge_snapshot:
 
 
 def _judge(
-    arrival: Arrival, judged: bool, settings: Settings, users: dict[int, User]
+    arrival: Arrival, judged: bool, settings: Settings, users: dict[int | None, User]
 ) -> tuple[str, dict[str, Number] | None]:
     """Why the row is dropped ("" if it enters), and the figures of an alert."""
-    row = arrival.row
-    inserted = arrival.entry == "judge"
+    row, inserted = arrival.row, arrival.entry == "judge"
     if isinstance(settings, HighAmount):
         return "", {} if judged and settings.over_amount(row.cents, settings.over) else None
-    user = users[row.user_id]
+    user = users[row.merchant_id if isinstance(settings, Defined) and settings.key == "merchant_id" else row.user_id]
     if _is_kept(user, row.id, settings):
         return "redelivered", None
     if not inserted and user.streamed:
         return "superseded", None
-    figures = None
-    if judged:
-        figures = (
-            anomaly_figures(user, row, settings)
-            if isinstance(settings, Anomaly)
-            else velocity_figures(user, row, settings)
-        )
+    figures = _figures(user, row, settings) if judged else None
     _enter(user, row, inserted)
     return "", figures
 
 
-def _is_kept(user: User, transaction_id: int, settings: Anomaly | Velocity) -> bool:
+def _figures(user: User, row: Row, settings: Anomaly | Velocity | Defined) -> dict[str, Number] | None:
+    """The figures of the alert that the user's next row makes, if any."""
+    if isinstance(settings, Anomaly):
+        return anomaly_figures(user, row, settings)
+    if isinstance(settings, Velocity):
+        return velocity_figures(user, row, settings)
+    return settings.figures(user.rows, row, max(user.newest, row.created_at or 0))
+
+
+def is_in_time(time: int, newest: int, settings: Settings) -> bool:
+    """Whether a row is kept for its event time."""
+    if not isinstance(settings, Velocity | Defined) or not settings.window:
+        return False
+    return time > newest - settings.window - settings.lateness
+
+
+def _is_kept(user: User, transaction_id: int, settings: Anomaly | Velocity | Defined) -> bool:
     """Whether a row with this id is still in the horizon."""
     if transaction_id not in user.places or settings.remembered == 0:
         return False
     place, time = user.places[transaction_id]
     if place > len(user.amounts) - settings.remembered:
         return True
-    return isinstance(settings, Velocity) and time > user.newest - settings.window - settings.lateness
+    return is_in_time(time, user.newest, settings)
 
 
 def _enter(user: User, row: Row, inserted: bool) -> None:
     assert row.cents is not None
     assert row.created_at is not None
+    user.rows.append(row)
     user.amounts.append(row.cents)
     insort(user.times, row.created_at)
     user.places[row.id] = (len(user.amounts), row.created_at)
@@ -243,7 +267,7 @@ def _enter(user: User, row: Row, inserted: bool) -> None:
 
 
 def anomaly_figures(user: User, row: Row, settings: Anomaly) -> dict[str, Number] | None:
-    """The figures of the alert that the user's next row makes, if any."""
+    """The same for anomaly."""
     past = user.amounts[-settings.history :]
     n, total, amount = len(past), sum(past), row.cents
     assert amount is not None

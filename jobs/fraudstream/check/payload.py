@@ -12,6 +12,8 @@ from typing import Any
 
 from fraudstream.check.oracle import Judgement, Number
 
+_WHOLE = ("n", "count", "tests", "payments", "merchants", "confirmed")  # figures that are no money
+
 
 def wrong_fields(
     judgement: Judgement, value: bytes, rule: str, version: str, severity: str, topic: str, corrections: bool = False
@@ -71,9 +73,10 @@ def _revision(judgement: Judgement, topic: str) -> dict[str, Any]:
 def _wrong_figures(figures: Mapping[str, Number], cents: int, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the oracle's figures that the alert states otherwise, or not at all."""
     evidence = payload.get("evidence") or {}
-    exact = {f"evidence.{name}": Fraction(figures[name]) for name in ("n", "count") if name in figures}
+    exact = {f"evidence.{name}": Fraction(figures[name]) for name in _WHOLE if name in figures}
     if "sum" in figures:
         exact["evidence.sum"] = Fraction(figures["sum"]) / 100
+    if "sum" in figures and "n" in figures:
         exact["evidence.mean"] = exact["evidence.sum"] / figures["n"]
         if "ratio" in evidence and figures["sum"]:
             exact["evidence.ratio"] = Fraction(cents) * figures["n"] / figures["sum"]

@@ -181,7 +181,7 @@ def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     definition = definition_of(file)
     parameters = _parameters(file, definition, settings.get("parameters"), path)
     rule = Rule(
-        name=name, rule=file, parameters=parameters, version=_version(name, file, definition, parameters),
+        name=name, rule=file, parameters=parameters, version=version_of(name, file, definition, parameters),
         key=definition.key, budget=_budget(settings, path), **chosen,
     )  # fmt: skip
     _check_whole(rule, here)
@@ -284,7 +284,7 @@ def _check_whole(rule: Rule, here: str) -> None:
         )
 
 
-def _version(name: str, file: str, definition: Definition, parameters: Mapping[str, Any]) -> str:
+def version_of(name: str, file: str, definition: Definition, parameters: Mapping[str, Any]) -> str:
     """12 hex digits of the SHA-256 of name, file, code version and parameters in canonical JSON."""
     declared = {"name": name, "rule": file, "code": definition.code, "parameters": parameters}
     text = json.dumps(declared, sort_keys=True, separators=(",", ":"), default=_plain)
