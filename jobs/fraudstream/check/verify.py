@@ -60,10 +60,8 @@ def verify(
         "redelivered_copies": len(read_copies(copies)),
         "unchecked_rules": [rule.name for rule in live if rule.name not in verdicts],
     }
-    failures: list[str] = []
-    capture, failed = compare_capture(committed, captured_changes(topic, read_copies(copies)))
+    report["capture"], failures = compare_capture(committed, captured_changes(topic, read_copies(copies)))
     for figures, failed in (
-        ({"capture": capture}, failed),
         _check_counts(pipeline, topic, verdicts),
         _check_mirror(settings, pipeline),
         _check_rules(pipeline, live, verdicts, messages),
