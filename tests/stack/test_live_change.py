@@ -7,16 +7,19 @@ import json
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from fraudstream.backtest.runtime import judge
+from fraudstream.backtest.source import history_of_lake
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
 from fraudstream.check.topic import read_topic
 from fraudstream.rulebook import catalog
-from fraudstream.rulebook.catalog import load_rules, parse_rules
+from fraudstream.rulebook.catalog import Rule, load_rules, parse_rules
 from fraudstream.rules.anomaly import anomaly
 from fraudstream.streams import progress, queries, record
 from fraudstream.streams.rollout import Rollout
@@ -32,6 +35,7 @@ select 1 + n % 5, (20 + n * 7 % 13 + n / 20) * case when n % 6 = 0 then 3 else 1
 from generate_series({first}, {last}) as n
 """
 PLAIN = "minimum: 3, floor: 5"
+Place = tuple[int, int, int]  # partition, offset, transaction
 
 
 class Driver:
@@ -98,19 +102,39 @@ def found(world: World, topic: str) -> list[tuple[str, str, int]]:
 def expected(world: World, name: str) -> list[tuple[str, str, int]]:
     """What each recorded version should have found: the oracle's alerts over the whole topic that lie in its part,
     where the version before it would have found something else."""
-    entries = record.entries(world.pipeline.lake, name)
     topic = list(arrivals(world.records(), world.pipeline.max_message_bytes))
-    rules = [parse_rules(json.dumps({name: entry["settings"]}), Path(name))[0] for entry in entries]
-    verdicts = [judge_topic(topic, settings_for(rule.rule, rule.parameters)).alerts for rule in rules]
+
+    def oracle(rule: Rule) -> set[Place]:
+        found = judge_topic(topic, settings_for(rule.rule, rule.parameters)).alerts
+        return {(alert.arrival.partition, alert.arrival.offset, alert.transaction_id) for alert in found}
+
+    return in_their_parts(world, name, oracle)
+
+
+def backtested(world: World, name: str) -> list[tuple[str, str, int]]:
+    """What a backtest of each recorded version finds in the lake, in its part."""
+    history = history_of_lake(world.pipeline.lake)
+
+    def backtest(rule: Rule) -> set[Place]:
+        found = judge(rule, history).messages
+        return {(each["partition"], each["offset"], each["transaction_id"]) for each in found}
+
+    return in_their_parts(world, name, backtest)
+
+
+def in_their_parts(world: World, name: str, alerts_of: Callable[[Rule], set[Place]]) -> list[tuple[str, str, int]]:
+    """(rule, version, transaction) of each recorded version's alerts between its first offset and the next one's."""
+    entries = record.entries(world.pipeline.lake, name)
+    verdicts = [alerts_of(parse_rules(json.dumps({name: entry["settings"]}), Path(name))[0]) for entry in entries]
     begins = [record.since_of(entry) for entry in entries]
     parts = []
     for place in range(len(entries)):
         inside = [
             {
-                alert.transaction_id
-                for alert in alerts
-                if begins[place].get(alert.arrival.partition, 0) <= alert.arrival.offset
-                and (place + 1 == len(begins) or alert.arrival.offset < begins[place + 1][alert.arrival.partition])
+                transaction
+                for partition, offset, transaction in alerts
+                if begins[place].get(partition, 0) <= offset
+                and (place + 1 == len(begins) or offset < begins[place + 1][partition])
             }
             for alerts in verdicts
         ]
@@ -152,6 +176,9 @@ def test_changed_rules_alert_by_the_record_over_a_restart_and_in_a_replay(driver
     assert set(live) == set(expected(world, "anomaly"))
     assert set(shadows) == set(expected(world, "steady"))
     assert len(live) > 20 < len(shadows)
+    queries.start_mirror(world.session, pipeline, until_caught_up=True).awaitTermination()
+    assert set(live) == set(backtested(world, "anomaly"))
+    assert set(shadows) == set(backtested(world, "steady"))  # from the first record on, though it began in the middle
     for name in ("anomaly", "steady"):
         parts = world.parts(name)
         assert parts["read"] == sum(parts[part] for part in progress.PARTS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +20,7 @@ from fixtures.lake import alert, change, write_lake
 from fraudstream.config import RULES_FILE
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack.settings import REPOSITORY
 from fraudstream.triage.records import add_label
 from unit.histories import rule_of
 
@@ -233,3 +236,18 @@ def test_a_lake_without_labels_is_tried_without(lake, tmp_path: Path):
     assert report["known"]["unknown"] == 4
     assert report["labels"]["source"] == "lake"
     assert datetime.fromisoformat(report["period"]["from"]) == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_the_readmes_sweep_runs_as_it_is_written(lake, tmp_path: Path):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (arguments,) = re.findall(r"^\./spark-submit\.sh backtest_rules ([^#\n]*)", readme, re.MULTILINE)
+    report = run(tmp_path, "--lake", lake, *shlex.split(arguments))
+    assert [each["variant"] for each in report["rules"]] == ["anomaly factor=2.5", "anomaly", "anomaly factor=4"]
+    assert report["source"]["in_period"] == 4
+
+
+def test_what_is_said_of_the_rules_is_said_of_each():
+    text = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
+    whole = text[text.index("## All rules on one world") :]
+    rows = re.findall(r"^\| `(\w+)` \|", whole, re.MULTILINE)
+    assert rows == ALL

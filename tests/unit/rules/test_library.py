@@ -1,6 +1,6 @@
 """Each rule of the library on a scenario of its own: what it finds, and how often it is wrong.
 
-The parameters were chosen on seeds 1 to 3; what is stated here holds for others.
+The parameters were chosen on seeds 1 to 3 and the bounds on 101 to 104; what is stated here holds for others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import fold
 from unit.histories import TOPIC, rule_of
 
-SEEDS = (101, 102, 103, 104)
+SEEDS = (201, 202, 203, 204)
 # Rule: the least share of frauds found (an alert on one of their rows), and the most alerts per 10,000 honest rows.
 STATED = {
     "card_testing": (0.90, 1.0),
