@@ -28,10 +28,10 @@ def test_the_shipped_file_is_read_with_the_environments_values():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("buckets: 4", "bukets: 8", r"unknown key state.bukets. Did you mean state.buckets\?"),
-        ("buckets: 4", "buckets: many", "state.buckets is 'many'; it must be a int"),
-        ("buckets: 4", "buckets: 7", r"state.buckets is 7; it must be a multiple of state.partitions \(2\)"),
-        ("buckets: 4", "buckets: 0", "state.buckets is 0; it must lie between 1 and 65536"),
+        ("buckets: 2", "bukets: 8", r"unknown key state.bukets. Did you mean state.buckets\?"),
+        ("buckets: 2", "buckets: many", "state.buckets is 'many'; it must be a int"),
+        ("buckets: 2", "buckets: 7", r"state.buckets is 7; it must be a multiple of state.partitions \(2\)"),
+        ("buckets: 2", "buckets: 0", "state.buckets is 0; it must lie between 1 and 65536"),
         ("rules: 0 seconds", "rules: soon", "triggers.rules is 'soon'; write it like '5 seconds'"),
         ("max_message_bytes: 262144", "", "max_message_bytes is missing"),
         (
