@@ -155,6 +155,7 @@ def test_a_compressed_csv_is_read_and_no_utf_8_does_not_refuse_it(tmp_path: Path
     [
         (["id,user,amount,created_at", "1,1,1,x"], r"there is no column user_id. Is it user\?"),
         ([], "cannot be read"),
+        (["id,user_id,amount,created_at,id", "1,1,1,2026-03-01,2"], "several columns are called id; keep one of each"),
     ],
 )
 def test_a_file_that_is_none_is_refused_in_one_line(lines, message, tmp_path: Path):

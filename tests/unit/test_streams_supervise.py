@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.errors import FraudstreamError
+from fraudstream.streams import supervise
 from fraudstream.streams.supervise import run_until_stopped
 
 
@@ -112,3 +114,23 @@ def test_the_others_go_on_behind_a_query_that_fails(tmp_path: Path):
     assert run_until_stopped([fails, runs], str(tmp_path)) == 1
     assert waits[1:] == [{"anomaly": "running", "velocity": "failed: odd"}] * 2
     assert shown(tmp_path) == {"anomaly": "done", "velocity": "failed: odd"}
+
+
+def test_a_starter_that_cannot_start_yet_is_asked_again_and_told_once(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(supervise, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(supervise, "_wait", lambda running: None)
+    running = Query("anomaly")
+    running.isActive = True
+    asked: list[int] = []
+
+    def starter() -> Query | None:
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise FraudstreamError("Kafka at localhost:1 does not answer.")
+        running.isActive = False
+        return Query("archive_shadow_alerts")
+
+    assert run_until_stopped([running], str(tmp_path), starter=starter) == 0
+    assert len(asked) == 3
+    assert capsys.readouterr().err == "error: not started yet: Kafka at localhost:1 does not answer.\n"
+    assert shown(tmp_path) == {"anomaly": "done", "archive_shadow_alerts": "done"}

@@ -166,5 +166,6 @@ def test_a_long_topic_alerts_often_and_gives_the_same_in_all_three(entry):
     assert check(entry, topic_of(history), random.integers(0, 600, 7).tolist()) >= 10
 
 
-def test_every_rule_file_has_a_definition_in_the_oracle_and_is_compared():
-    assert set(PARAMETERS) == set(known_rules()) == set(DEFINED)
+def test_every_rule_that_the_oracle_defines_is_compared_and_has_a_file():
+    # A rule of one's own needs no definition: the check says then that it did not check it.
+    assert set(PARAMETERS) == set(DEFINED) <= set(known_rules())

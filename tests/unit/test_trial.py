@@ -152,6 +152,33 @@ def test_a_compared_rule_is_promoted_and_the_files_comments_stay(place, monkeypa
         promote_rule.main(given)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  severity: low\n", "  severity: low\n  status: paused\n", "high_amount is paused now, not live"),
+        ("  status: shadow ", "  snapshot: judge\n  status: shadow ", "tried with snapshot: judge, high_amount has"),
+        ("  status: shadow ", "  corrections: 'on'\n  status: shadow ", "judges earlier transactions again, so no"),
+    ],
+)
+def test_what_would_not_judge_as_it_was_tried_is_not_promoted(place, monkeypatch, old, new, message):
+    file, pipeline, _ = place
+    for job in (compare_rules, promote_rule):
+        monkeypatch.setattr(job, "load_pipeline", lambda path: pipeline)
+    given = ["strict", "--rules-file", str(file)]
+    changed = RULES.replace(old, new)
+    assert changed != RULES
+    if "paused" in new:
+        compare_rules.main(given)
+    file.write_text(changed)
+    if "paused" not in new:
+        record.path_of(pipeline.lake, "strict").unlink()
+        record.append(pipeline.lake, {rule.name: rule for rule in load_rules(file)}["strict"], {0: 20})
+        compare_rules.main(given)
+    with pytest.raises(FraudstreamError, match=message):
+        promote_rule.main(given)
+    assert file.read_text() == changed
+
+
 def test_a_report_over_no_record_is_no_comparison(place, monkeypatch):
     file, pipeline, _ = place
     for job in (compare_rules, promote_rule):

@@ -124,6 +124,8 @@ def _read_csv(path: Path, problems: list[Problem]) -> pa.Table:
 
     with pa_csv.open_csv(path, parse_options=pa_csv.ParseOptions(invalid_row_handler=lambda row: "skip")) as header:
         names = header.schema.names
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise FraudstreamError(f"{path}: several columns are called {', '.join(doubled)}; keep one of each.")
     table = pa_csv.read_csv(
         path,
         pa_csv.ReadOptions(use_threads=False),  # only then rows have numbers

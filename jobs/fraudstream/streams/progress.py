@@ -157,8 +157,13 @@ def position(checkpoint: str) -> dict[str, int]:
 
 def planned(checkpoint: str) -> dict[str, int]:
     """{partition: next offset} behind the last batch begun, committed or not; before the first one as `position`."""
-    begun = sorted(int(path.name) for path in (Path(checkpoint) / "offsets").glob("*") if path.name.isdigit())
+    begun = begun_batches(checkpoint)
     return batch_offsets(checkpoint, begun[-1]) if begun else start_of(checkpoint)
+
+
+def begun_batches(checkpoint: str) -> list[int]:
+    """Numbers of the batches, committed or not, that the checkpoint's offset log still names."""
+    return sorted(int(path.name) for path in (Path(checkpoint) / "offsets").glob("*") if path.name.isdigit())
 
 
 def start_of(checkpoint: str) -> dict[str, int]:

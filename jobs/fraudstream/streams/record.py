@@ -105,6 +105,14 @@ def versions(lake: str, name: str, position: Mapping[int, int]) -> tuple[Version
     return tuple(found)
 
 
+def require_living(lake: str, name: str, since: Mapping[int, int], position: Mapping[int, int]) -> None:
+    """Raises GuardError if the code of a recorded version is gone that would judge records from `position` on, were a
+    new version to begin at `since`."""
+    known = entries(lake, name)
+    for entry in known[first_alive([*map(since_of, known), dict(since)], position) :]:
+        _version(entry, name, path_of(lake, name))
+
+
 def since_of(entry: Entry) -> dict[int, int]:
     """Where the version takes effect, by partition number."""
     return {int(partition): offset for partition, offset in entry["since"].items()}

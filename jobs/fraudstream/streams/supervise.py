@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
@@ -53,6 +53,7 @@ def run_until_stopped(
         signal.signal(number, stop)
     failed: dict[str, str] = {}
     fixed, told, asked = list(queries), None, time.monotonic()
+    against: set[str] = set()  # what was said to stand against the starter
 
     def watched() -> list[StreamingQuery]:
         return [*fixed, *(rollout.queries if rollout else ())]
@@ -68,7 +69,7 @@ def run_until_stopped(
             if rollout and follow:
                 rollout.follow()
             if starter and time.monotonic() - asked >= _START_SECONDS:
-                asked, started = time.monotonic(), starter()
+                asked, started = time.monotonic(), _started(starter, against)
                 fixed, starter = ([*fixed, started], None) if started else (fixed, starter)
         if stopping and SparkContext._active_spark_context:
             # Each task cut off would log a trace: what follows was asked for.
@@ -86,6 +87,19 @@ def run_until_stopped(
     if stopping and until_caught_up:
         return 128 + stopping
     return 1 if any(not (rollout and rollout.is_harmless(name)) for name in failed) else 0
+
+
+def _started(starter: Starter, said: set[str]) -> StreamingQuery | None:
+    """What the starter starts; None where something stands against it now (a broker that is away): said once, as it
+    is asked again and the others run on."""
+    try:
+        return starter()
+    except (FraudstreamError, Py4JJavaError) as error:
+        reason = head_of(str(error))
+        if reason not in said:
+            print(f"error: not started yet: {reason}", file=sys.stderr, flush=True)
+        said.add(reason)
+        return None
 
 
 def _wait(running: Sequence[StreamingQuery]) -> None:

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams import progress, record
 from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.seed import history, seed_states, store_seed, store_start
@@ -23,23 +24,27 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
 
     It takes over behind the last batch that was begun: what has not been judged yet, it judges. A rule without a record
     judges the topic from its beginning, or, if it comes `late`, from the topic's present end, with what lies before as
-    its history. Raises GuardError if the checkpoint, the record or the topic is unfit for it.
+    its history. Raises GuardError if the checkpoint, the record or the topic is unfit for it, ConfigError for a rule
+    that Spark refuses; nothing is recorded then.
     """
     checkpoint = pipeline.checkpoint(rule.name)
     known = record.entries(pipeline.lake, rule.name)
     # Without a record (an older one, or it was lost) the checkpoint alone says which version it is of.
     claim_checkpoint(checkpoint, _made_with(rule, pipeline), free=["rule_version"] if known else [])
     ends = topic_ends(spark, pipeline.kafka)
+    if rule.stateless:
+        alert_columns(rule)  # raises what Spark has against it before it is recorded
     if known:
         _require_topic(record.since_of(known[-1]), ends, rule, pipeline)
         if record.is_of(known[-1], rule):
             return False
         _refuse_corrections(rule)
         since = _border(rule, known[-1], checkpoint, ends)
+        record.require_living(pipeline.lake, rule.name, since, progress.by_number(progress.position(checkpoint)))
         if record.next_epoch(known, rule) != known[-1]["epoch"]:
             seed(spark, rule, pipeline, record.next_epoch(known, rule))
     else:
-        since = ends if late and not progress.planned(checkpoint) else {}
+        since = ends if late and not progress.begun_batches(checkpoint) else {}
         _begin(spark, rule, pipeline, since)
     record.append(pipeline.lake, rule, since)
     return bool(known)
@@ -74,10 +79,10 @@ def _refuse_corrections(rule: Rule) -> None:
 def _border(rule: Rule, last: record.Entry, checkpoint: str, ends: Mapping[int, int]) -> dict[int, int]:
     """Where the rule takes over from the last version."""
     # Where the code that began a batch is gone, the new one judges that batch again.
-    reached = progress.planned if record.can_be_had(last, rule.name) else progress.position
-    border = progress.by_number(reached(checkpoint))
+    is_known = record.can_be_had(last, rule.name)
+    border = progress.by_number((progress.planned if is_known else progress.position)(checkpoint))
     # In real time alerts run ahead of the checkpoint; and a query that was reset lies before the last version.
-    is_ahead = rule.stateless and border
+    is_ahead = rule.stateless and border and is_known
     is_behind = any(border.get(partition, 0) < offset for partition, offset in record.since_of(last).items())
     return dict(ends) if is_ahead or is_behind else border
 
@@ -85,7 +90,7 @@ def _border(rule: Rule, last: record.Entry, checkpoint: str, ends: Mapping[int, 
 def _begin(spark: SparkSession, rule: Rule, pipeline: Pipeline, since: Mapping[int, int]) -> None:
     """Prepare the checkpoint of a rule without a record to begin at `since`; empty: at the topic's beginning."""
     checkpoint = pipeline.checkpoint(rule.name)
-    if not Path(checkpoint, "offsets").exists():
+    if not progress.begun_batches(checkpoint):
         shutil.rmtree(Path(checkpoint, "seeds"), ignore_errors=True)
         Path(checkpoint, progress.START).unlink(missing_ok=True)
     if since:

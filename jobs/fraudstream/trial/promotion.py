@@ -41,9 +41,31 @@ def require_comparison(rule: Rule, report: Path, rules: Mapping[str, Rule], pipe
     other = found["against"]
     if other is not None and (other not in rules or rules[other].version != found["against_version"]):
         raise FraudstreamError(f"{report}: {other} is not version {found['against_version']} any more; {again}")
+    if other is not None and rules[other].status != "live":
+        raise FraudstreamError(f"{report}: {other} is {rules[other].status} now, not live; {again}")
     if not found["records"]:
         raise FraudstreamError(f"{report}: there was no record yet that both rules had judged; {again}")
-    return None if other is None or rules[other].rule != rule.rule else str(other)
+    successor_of = None if other is None or rules[other].rule != rule.rule else rules[other]
+    _require_alike(rule, successor_of)
+    return None if successor_of is None else successor_of.name
+
+
+def _require_alike(rule: Rule, other: Rule | None) -> None:
+    """Raises FraudstreamError where the rule would not judge, once promoted, as it did when it was compared."""
+    if "on" in (rule.corrections, other.corrections if other else "off"):
+        raise FraudstreamError(
+            f"{rule.name}: a rule with corrections judges earlier transactions again, so no version can take over from "
+            f"another. Edit the rules file, and start detect_fraud with --forget {other.name if other else rule.name}."
+        )
+    if other is None:
+        return
+    if rule.snapshot != other.snapshot:
+        raise FraudstreamError(
+            f"{rule.name} was tried with snapshot: {rule.snapshot}, {other.name} has snapshot: {other.snapshot}; make "
+            "them alike, and compare again."
+        )
+    if any(value == Labels() != other.parameters[name] for name, value in rule.parameters.items()):
+        raise FraudstreamError(f"{rule.name} was tried without labels, {other.name} has some; give it these, too.")
 
 
 def promote(file: Path, name: str, other: str | None) -> None:
