@@ -13,6 +13,8 @@ from types import ModuleType
 
 import pytest
 
+import compare_rules
+import promote_rule
 from fraudstream.backtest.runtime import judge
 from fraudstream.backtest.source import history_of_lake
 from fraudstream.check.oracle import arrivals, judge_topic
@@ -24,6 +26,7 @@ from fraudstream.rules.anomaly import anomaly
 from fraudstream.streams import progress, queries, record
 from fraudstream.streams.rollout import Rollout
 from fraudstream.streams.supervise import run_until_stopped
+from fraudstream.trial import report as reports
 from stack.world import World, world
 
 pytestmark = pytest.mark.stack
@@ -197,6 +200,55 @@ def test_changed_rules_alert_by_the_record_over_a_restart_and_in_a_replay(driver
         again = Counter(messages(world, topic))
         assert set(again) == before
         assert all(copies >= 2 for copies in again.values())
+
+
+def test_a_draft_is_tried_compared_promoted_and_paused_while_detection_runs(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    world, pipeline, file = driver.world, driver.world.pipeline, driver.file
+    monkeypatch.setattr(reports, "folder_of", lambda rule: tmp_path / "compare_rules" / rule)
+    for job in (compare_rules, promote_rule):
+        monkeypatch.setattr(job, "load_pipeline", lambda path: pipeline)
+    live = f"anomaly: {{parameters: {{{PLAIN}, factor: 3}}}}\n"
+    trial = f"trial: {{rule: anomaly, status: draft, parameters: {{{PLAIN}, factor: 2}}}}\n"
+    file.write_text(live + trial)
+    driver.write(100)
+    driver.start()
+    driver.judge(60)
+    assert [query.name for query in driver.rollout.queries] == ["anomaly"]
+    driver.change(live + trial.replace("draft", "shadow"))
+    driver.judge(90)
+    queries.start_archive(world.session, pipeline, until_caught_up=True).awaitTermination()
+    queries.start_shadow_archive(world.session, pipeline, until_caught_up=True).awaitTermination()
+    for job in (compare_rules, promote_rule):
+        assert job.main(["trial", "--rules-file", str(file)]) == 0
+    compared = json.loads((tmp_path / "compare_rules/trial/report.json").read_text())
+    alerts = {name: cell["alerts"] for name, cell in compared["cells"].items()}
+    # With its history from the first record on, factor 2 finds what factor 3 finds, and more.
+    assert compared["records"] >= 90  # and the marks of Kafka's transactions, which have offsets, too
+    assert alerts["only_old"] == 0
+    assert alerts["both"] + alerts["only_new"] == len(expected(world, "trial"))
+    assert alerts["both"] > 0 < alerts["only_new"]
+    assert not driver.rollout.follow()
+    assert driver.rollout.follow()  # what promote_rule wrote
+    driver.judge(60)
+    assert {query.name for query in driver.rollout.queries} == {"anomaly"}
+    promoted = file.read_text()
+    driver.change(promoted.replace("anomaly: {", "anomaly: {status: paused, "))
+    assert not driver.rollout.queries
+    driver.write(60)
+    driver.change(promoted)
+    driver.judge(30)
+    driver.stop()
+    driver.start()
+    driver.judge(30)
+    assert [entry["settings"]["parameters"]["factor"] for entry in record.entries(pipeline.lake, "anomaly")] == [
+        "3", "2"
+    ]  # fmt: skip
+    assert set(found(world, pipeline.kafka.alerts_topic)) == set(expected(world, "anomaly"))
+    assert set(found(world, pipeline.kafka.shadow_topic)) <= set(expected(world, "trial"))
+    parts = world.parts("anomaly")
+    assert parts["read"] == len(world.records()) == 430
 
 
 @pytest.fixture
