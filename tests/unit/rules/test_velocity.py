@@ -45,6 +45,12 @@ def test_the_edges_hold_where_times_are_out_of_order(cuts):
 
 
 @pytest.mark.parametrize("cuts", CUTS)
+def test_a_row_that_comes_late_is_out_on_the_edge_and_in_a_microsecond_after_it(cuts):
+    assert alerting(VELOCITY, paid(56, 57, 58, 59, 0, 60), cuts) == []
+    assert alerting(VELOCITY, paid(56, 57, 58, 59, 0.000001, 60), cuts) == [6]
+
+
+@pytest.mark.parametrize("cuts", CUTS)
 def test_a_later_time_is_not_seen_by_an_earlier_one(cuts):
     assert alerting(VELOCITY, paid(11, 0, 1, 2, 3, 10), cuts) == []
     assert alerting(VELOCITY, paid(10, 0, 1, 2, 3, 10), cuts) == [6]
