@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+# The headings of docs/operations.md that say what to do.
+Runbook = Literal[
+    "checkpoint-damaged",
+    "checkpoint-gone",
+    "checkpoint-in-use",
+    "checkpoint-mismatch",
+    "disk-full",
+    "kafka-down",
+    "records-gone",
+    "replica-identity",
+    "rule-record",
+    "slot-ahead",
+    "slot-lost",
+    "table-in-use",
+    "topic-flattened",
+    "topic-key",
+    "topic-missing",
+    "topic-replaced",
+    "version-border",
+    "wrong-versions",
+]
+
 
 def head_of(text: str) -> str:
     """What went wrong: the first line, and of a Python worker's trace the last, which names the error."""
@@ -22,4 +46,9 @@ class StackError(FraudstreamError):
 
 
 class GuardError(FraudstreamError):
-    """A start refused because going on could lose, double or change results silently."""
+    """A start refused because going on could lose, double or change results silently; its text ends with the name of
+    the runbook."""
+
+    def __init__(self, text: str, runbook: Runbook) -> None:
+        super().__init__(f"{text} [docs/operations.md: {runbook}]")
+        self.runbook = runbook

@@ -37,7 +37,7 @@ class Place:
 
         def take_over(spark, rule, pipeline, *, late=False):
             if rule.name in self.unfit:
-                raise GuardError(f"{rule.name}: its key was user_id")
+                raise GuardError(f"{rule.name}: its key was user_id", "version-border")
             self.log.append(("late" if late else "early", rule.name, rule.version))
             return late
 

@@ -35,7 +35,8 @@ def check_samples(topic: str, partitions: int, samples: Iterable[Sample], key: s
         raise GuardError(
             f"{topic}: its messages are keyed in {len(keys)} ways ({'; '.join(sorted(map(_named, keys)))}), so two "
             "connectors, or one before and after a change of its key, write it. Delete one connector, or let one write "
-            "a topic of its own (topic.prefix)."
+            "a topic of its own (topic.prefix).",
+            "topic-key",
         )
     if key is None or partitions == 1 or not rows or keys == {(key,)}:
         return
@@ -43,7 +44,8 @@ def check_samples(topic: str, partitions: int, samples: Iterable[Sample], key: s
     raise GuardError(
         f"{topic}: it has {partitions} partitions and its messages are keyed by {found}, so the changes of one {key} "
         f"lie in several partitions, without an order. Set the connector's message.key.columns to "
-        f"<schema>.<table>:{key}, use a topic of one partition, or pause the rules whose key is {key}."
+        f"<schema>.<table>:{key}, use a topic of one partition, or pause the rules whose key is {key}.",
+        "topic-key",
     )
 
 
@@ -71,6 +73,7 @@ def _operation(topic: str, sample: Sample) -> str | None:
             raise GuardError(
                 f"{topic}: its messages are flattened (ExtractNewRecordState) without what rules need. Set the "
                 f"transform's add.fields={shape.ADD_FIELDS} and delete.tombstone.handling.mode=rewrite, or leave the "
-                "transform out."
+                "transform out.",
+                "topic-flattened",
             ) from None
         return None

@@ -33,7 +33,8 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
     if (folder / "offsets").exists():
         raise GuardError(
             f"{folder}: a checkpoint without its {_FILE}, so what it was made with is unknown. "
-            "Put the file back, or start over with --reset."
+            "Put the file back, or start over with --reset.",
+            "checkpoint-damaged",
         )
     generation = str(uuid.uuid4())
     written = folder / f"{_FILE}.new"
@@ -60,7 +61,8 @@ def hold_checkpoint(checkpoint: str) -> None:
         file.close()
         raise GuardError(
             f"{folder}: another driver is running on this checkpoint. Two would write each result twice; "
-            "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml)."
+            "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml).",
+            "checkpoint-in-use",
         ) from error
     _held[folder] = file
 
@@ -73,5 +75,6 @@ def _refuse_changes(
         if before != now:
             raise GuardError(
                 f"{folder}: this checkpoint was made with {name} = {before}, now it is {now}. "
-                f"Set {name} back, or start the query over from the beginning of the topic with --reset {folder.name}."
+                f"Set {name} back, or start the query over from the beginning of the topic with --reset {folder.name}.",
+                "checkpoint-mismatch",
             )

@@ -137,7 +137,8 @@ def _refuse_filled_tables(spark: SparkSession, pipeline: Pipeline) -> None:
         if Path(path, "_delta_log").exists() and not spark.read.format("delta").load(path).isEmpty():
             raise GuardError(
                 f"{path} has rows, but the checkpoint {pipeline.checkpoint(MIRROR)} that wrote them is gone; "
-                f"going on would append every change again. Put the checkpoint back, or rebuild with --reset {MIRROR}."
+                f"going on would append every change again. Put the checkpoint back, or rebuild with --reset {MIRROR}.",
+                "checkpoint-gone",
             )
 
 

@@ -37,7 +37,8 @@ def entries(lake: str, name: str) -> list[Entry]:
     except (OSError, ValueError, TypeError) as error:
         raise GuardError(
             f"{path}: no record of the rule's versions ({error}); put the file back, or have the whole topic judged "
-            f"anew with --forget {name}."
+            f"anew with --forget {name}.",
+            "rule-record",
         ) from error
 
 
@@ -87,7 +88,8 @@ def next_epoch(known: Sequence[Entry], rule: Rule) -> int:
         raise GuardError(
             f"{rule.name}: its key was {before.get('key', 'none (no windows)')} and is now "
             f"{now.get('key', 'none (no windows)')}, which its query cannot change. Give the new rule another name, or "
-            f"have the whole topic judged anew with --forget {rule.name}."
+            f"have the whole topic judged anew with --forget {rule.name}.",
+            "version-border",
         )
     return int(known[-1]["epoch"]) + int(before != now)
 
@@ -137,9 +139,9 @@ def _version(entry: Entry, name: str, file: Path) -> Version:
     try:
         (rule,) = parse_rules(json.dumps({name: entry["settings"]}), file)
     except ConfigError as error:
-        raise GuardError(f"{_unknown(entry, name, file)} ({error})") from error
+        raise GuardError(f"{_unknown(entry, name, file)} ({error})", "version-border") from error
     if rule.version != entry["version"]:
-        raise GuardError(_unknown(entry, name, file))
+        raise GuardError(_unknown(entry, name, file), "version-border")
     return Version(rule, since_of(entry), int(entry["epoch"]))
 
 

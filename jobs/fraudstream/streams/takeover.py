@@ -64,7 +64,8 @@ def _require_topic(since: Mapping[int, int], ends: Mapping[int, int], rule: Rule
         raise GuardError(
             f"{record.path_of(pipeline.lake, rule.name)}: the last version begins behind the end of "
             f"{pipeline.kafka.transactions_topic}, so the record is of another topic of that name. Put the topic back, "
-            f"or begin anew with --forget {rule.name}."
+            f"or begin anew with --forget {rule.name}.",
+            "topic-replaced",
         )
 
 
@@ -72,7 +73,8 @@ def _refuse_corrections(rule: Rule) -> None:
     if rule.corrections == "on":
         raise GuardError(
             f"{rule.name}: a rule with corrections judges earlier transactions again, so no other version can take "
-            f"over from it. Give it another name, or have the whole topic judged anew with --forget {rule.name}."
+            f"over from it. Give it another name, or have the whole topic judged anew with --forget {rule.name}.",
+            "version-border",
         )
 
 

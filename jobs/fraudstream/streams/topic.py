@@ -63,7 +63,7 @@ def _offsets(spark: SparkSession, kafka: Kafka) -> dict[int, tuple[int, int]]:
     try:
         return _listed(jvm, admin, kafka.transactions_topic)
     except Py4JJavaError as error:
-        raise GuardError(_unanswered(kafka, str(error.java_exception))) from None
+        raise _unanswered(kafka, str(error.java_exception)) from None
     finally:
         admin.close()
 
@@ -84,13 +84,15 @@ def _listed(jvm: Any, admin: Any, topic: str) -> dict[int, tuple[int, int]]:
     return {number: (ends[0][number], ends[1][number]) for number in numbers}
 
 
-def _unanswered(kafka: Kafka, error: str) -> str:
+def _unanswered(kafka: Kafka, error: str) -> GuardError:
     if "UnknownTopicOrPartition" in error:
-        return (
+        return GuardError(
             f"{kafka.transactions_topic}: there is no such topic at {kafka.bootstrap_servers}. Start the connector "
-            "that writes it, or correct kafka.transactions_topic in conf/pipeline.yaml."
+            "that writes it, or correct kafka.transactions_topic in conf/pipeline.yaml.",
+            "topic-missing",
         )
-    return f"Kafka at {kafka.bootstrap_servers} does not answer: {error.splitlines()[0]}; see `make status`."
+    said = f"Kafka at {kafka.bootstrap_servers} does not answer: {error.splitlines()[0]}; see `make status`."
+    return GuardError(said, "kafka-down")
 
 
 def _bytes(value: Any) -> bytes | None:
