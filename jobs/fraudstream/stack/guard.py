@@ -28,7 +28,7 @@ def require_slot_not_ahead(settings: StackSettings, name: str, config: Mapping[s
     raise GuardError(
         f"Connector {name} is not started: slot {slot} stands at {lsn_text(confirmed)}, ahead of the connector's "
         f"stored offset {lsn_text(stored)}, and the changes between them would be missing without an error. "
-        "Find out who moved the slot; `make up` with UP=--accept-gap goes on, and `make repair` brings what is missing.",
+        "Find out who moved the slot; `make up UP=--accept-gap` goes on, and `make repair` brings what is missing.",
         "slot-ahead",
     )
 
