@@ -22,8 +22,8 @@ $(STAMP): requirements.lock
 	@$(RUN) -m fraudstream.stack fetch
 	@touch $@
 
-up: $(STAMP) ## start PostgreSQL, Kafka and Connect with the connector (CONNECTORS="transactions temperatures people")
-	@$(RUN) -m fraudstream.stack up $(CONNECTORS:%=--connector %)
+up: $(STAMP) ## start PostgreSQL, Kafka and Connect with the connector (CONNECTORS="transactions temperatures people", UP=--help)
+	@$(RUN) -m fraudstream.stack up $(CONNECTORS:%=--connector %) $(UP)
 
 down: $(STAMP) ## stop what up started; the data stays
 	@$(RUN) -m fraudstream.stack down

@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.streams.supervise import run_until_stopped
 
     if arguments.reset:
-        queries.reset(pipeline, queries.ARCHIVE)
+        for name in (queries.ARCHIVE, queries.SHADOW_ARCHIVE):
+            queries.reset(pipeline, name)
     spark = build_session("archive_alerts")
     started = [queries.start_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)]
 

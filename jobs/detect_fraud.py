@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fraudstream.config import Pipeline
 
 COMPANIONS = ("archive_alerts", "mirror_transactions")
+_BESIDE_RULES = (*COMPANIONS, "archive_shadow_alerts")
 _INTERRUPTED = 128  # and the signal's number
 
 
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     pipeline = load_pipeline(arguments.config)
     rules = load_rules(arguments.rules_file)
     _chosen(rules, arguments.rules, str(arguments.rules_file))  # before Spark starts
-    _require_known("--reset", arguments.reset, [*(rule.name for rule in rules), *COMPANIONS])
+    _require_known("--reset", arguments.reset, [*(rule.name for rule in rules), *_BESIDE_RULES])
     _require_known("--forget", arguments.forget, [rule.name for rule in rules])
 
     from fraudstream.session import build_session

@@ -33,6 +33,22 @@ def head_of(text: str) -> str:
     return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:600] if lines else "no reason given"
 
 
+# What Spark's and Java's errors say, and the runbook that it calls for; the first one counts.
+_SIGNS: tuple[tuple[str, Runbook], ...] = (
+    ("No space left on device", "disk-full"),
+    ("KAFKA_DATA_LOSS", "records-gone"),
+    ("UnknownTopicOrPartition", "topic-missing"),
+    ("STREAMING_CHECKPOINT", "checkpoint-damaged"),
+    ("STATE_STORE", "checkpoint-damaged"),
+)
+
+
+def with_runbook(text: str) -> str:
+    """The error's text, with the name of the runbook if one is known."""
+    found = next((runbook for sign, runbook in _SIGNS if sign in text), None)
+    return f"{head_of(text)} [docs/operations.md: {found}]" if found else head_of(text)
+
+
 class FraudstreamError(Exception):
     """A user's mistake or a missing condition; the command line prints its text alone and exits with 2."""
 

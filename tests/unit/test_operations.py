@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from fraudstream.errors import GuardError, Runbook
+from fraudstream.errors import GuardError, Runbook, with_runbook
 from fraudstream.stack.settings import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -23,3 +23,17 @@ def test_an_error_ends_with_the_name_of_its_runbook():
     assert (
         str(GuardError("The slot was moved.", "slot-ahead")) == "The slot was moved. [docs/operations.md: slot-ahead]"
     )
+
+
+def test_what_spark_says_leads_to_a_runbook_and_what_is_unknown_to_none():
+    assert with_runbook("[KAFKA_DATA_LOSS.COULD_NOT_READ_OFFSET_RANGE] gone").endswith(
+        "[docs/operations.md: records-gone]"
+    )
+    assert with_runbook("java.io.IOException: No space left on device").endswith("[docs/operations.md: disk-full]")
+    assert with_runbook("division by zero") == "division by zero"
+
+
+def test_every_runbook_is_named_by_the_code():
+    texts = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "jobs").rglob("*.py")]
+    texts = [text.partition("\n]\n")[2] if "Runbook = Literal[" in text else text for text in texts]
+    assert [name for name in runbooks() if not any(f'"{name}"' in text for text in texts)] == []

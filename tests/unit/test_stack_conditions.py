@@ -84,7 +84,7 @@ def test_a_server_whose_first_start_was_killed_starts_anew(settings, monkeypatch
     monkeypatch.setattr(lifecycle, "pid_of", lambda _, name: 1 if name in running else None)
     monkeypatch.setattr(lifecycle, "_require_conditions", lambda *_: None)
     found = []
-    monkeypatch.setattr(lifecycle, "_start", lambda _, missing, __: found.extend(missing))
+    monkeypatch.setattr(lifecycle, "_start", lambda _, missing, *__: found.extend(missing))
     lifecycle.up(settings, None)
     assert found == started
 
@@ -185,14 +185,28 @@ def test_a_slot_ahead_of_the_stored_offset_is_refused_by_name(settings, monkeypa
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 0x1_0000_0002)
     monkeypatch.setattr(guard, "stored_lsn", lambda *_: 0x1_0000_0001)
     with pytest.raises(GuardError, match="slot s stands at 1/2, ahead of the connector's stored offset 1/1"):
-        guard.require_slot_not_ahead(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
+        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
 
 
-@pytest.mark.parametrize(("confirmed", "stored"), [(None, 5), (5, None), (5, 5), (4, 5)])
+@pytest.mark.parametrize(("confirmed", "stored"), [(None, None), (5, None), (5, 5), (4, 5)])
 def test_a_slot_at_or_behind_the_stored_offset_or_none_passes(settings, monkeypatch, confirmed, stored):
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: confirmed)
     monkeypatch.setattr(guard, "stored_lsn", lambda *_: stored)
-    guard.require_slot_not_ahead(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
+    guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
+
+
+def test_a_lost_slot_of_a_connector_that_has_stored_an_offset_is_refused_by_name(settings, monkeypatch):
+    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: None)
+    monkeypatch.setattr(guard, "stored_lsn", lambda *_: 0x1_0000_0001)
+    with pytest.raises(GuardError, match=r"slot s of database mydb is gone .* stored 1/1.*--renew-slot") as refusal:
+        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
+    assert refusal.value.runbook == "slot-lost"
+
+
+def test_a_gap_is_passed_over_where_it_is_accepted(settings, monkeypatch):
+    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 9)
+    monkeypatch.setattr(guard, "stored_lsn", lambda *_: 5)
+    guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
 
 
 def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monkeypatch):

@@ -58,7 +58,8 @@ class Connect:
 @pytest.fixture
 def put(monkeypatch, tmp_path):
     monkeypatch.setattr(connect, "variables", lambda settings: {})
-    monkeypatch.setattr(connect.guard, "require_slot_not_ahead", lambda settings, name, config: None)
+    monkeypatch.setattr(connect.guard, "require_slot", lambda *given, **options: None)
+    monkeypatch.setattr(connect.guard, "require_replica_identity", lambda *given: None)
     monkeypatch.setattr(connect.time, "sleep", lambda seconds: None)
 
     def put(worker, config, seconds=60):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fraudstream.errors import GuardError
-from fraudstream.streams.manifest import claim_checkpoint, is_new
+from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new
 
 MADE_WITH = {"rule_version": "abc", "buckets": 8}
 
@@ -81,3 +81,24 @@ def test_a_checkpoint_that_lost_its_manifest_is_refused(checkpoint: Path):
     (checkpoint / "offsets").mkdir(parents=True)
     with pytest.raises(GuardError, match="what it was made with is unknown"):
         claim_checkpoint(str(checkpoint), MADE_WITH)
+
+
+def test_a_topic_made_anew_under_its_name_is_refused(checkpoint: Path):
+    made_with = {"topic": "t", "topic_id": "first"}
+    claim_in_another_process(checkpoint, made_with)
+    claim_checkpoint(str(checkpoint), made_with)
+    with pytest.raises(GuardError, match=r"t was deleted and made anew .*first .*second.*--reset anomaly") as refusal:
+        claim_checkpoint(str(checkpoint), {**made_with, "topic_id": "second"})
+    assert refusal.value.runbook == "topic-replaced"
+
+
+def test_a_second_writer_of_a_table_is_refused_while_the_first_one_lives(tmp_path: Path):
+    table = str(tmp_path / "lake" / "alerts")
+    code = "import sys; from fraudstream.streams.manifest import hold_table; hold_table(sys.argv[1])"
+    hold_table(table)
+    hold_table(table)
+    second = subprocess.run([sys.executable, "-c", code, table], capture_output=True, text=True, check=False)
+    assert second.returncode != 0
+    assert "another process writes this table" in second.stderr
+    other = subprocess.run([sys.executable, "-c", code, f"{table}2"], capture_output=True, text=True, check=False)
+    assert other.returncode == 0

@@ -127,7 +127,7 @@ def test_a_change_that_cannot_be_made_is_told_and_the_rule_runs_as_before(place:
     assert place.change(LIVE.replace("factor: 3", "factor: 4") + SHADOW) == [("start", "anomaly")]
     assert place.log == [("start", "anomaly", before.version)]
     assert place.rollout.report["problems"] == {
-        "anomaly": "anomaly: its key was user_id", "odd_one": "odd_one: its key was user_id"
+        name: f"{name}: its key was user_id [docs/operations.md: version-border]" for name in ("anomaly", "odd_one")
     }  # fmt: skip
     assert "error: odd_one: not changed: odd_one: its key was user_id" in capsys.readouterr().err
     assert place.running == ["anomaly", "velocity"]

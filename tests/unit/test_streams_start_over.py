@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import detect_fraud
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, GuardError
 from fraudstream.streams.progress import append_line, read_lines
-from fraudstream.streams.start_over import start_over
+from fraudstream.streams.start_over import require_not_gone, start_over
 
 _HOLD = """
 import sys
@@ -50,8 +51,31 @@ def left(pipeline: Pipeline) -> list[bool]:
 
 def test_checkpoint_tables_and_progress_of_the_query_alone_are_deleted(pipeline: Pipeline):
     start_over(pipeline, "mirror", ["mirror_rows"])
-    assert left(pipeline) == [False, False, False, True, True, True]
+    assert left(pipeline) == [True, False, False, True, True, True]
+    assert list(Path(pipeline.checkpoint("mirror")).iterdir()) == []
     start_over(pipeline, "mirror", ["mirror_rows"])  # nothing is there any more
+
+
+def test_a_query_whose_checkpoint_is_gone_is_refused_until_it_is_started_over(pipeline: Pipeline):
+    def gone(evidence: str = "/nowhere") -> bool:
+        try:
+            require_not_gone(pipeline, "mirror", evidence)
+        except GuardError as error:
+            return error.runbook == "checkpoint-gone" and "--reset mirror" in str(error)
+        return False
+
+    checkpoint, table = Path(pipeline.checkpoint("mirror")), pipeline.table("mirror_rows")
+    (checkpoint / "offsets" / "0").touch()
+    assert not gone(table)
+    shutil.rmtree(checkpoint)
+    assert gone(), "its progress says that it has worked"
+    Path(pipeline.progress, "mirror.jsonl").unlink()
+    assert gone(table), "its table says so"
+    assert not gone(), "nothing says so"
+    start_over(pipeline, "mirror")
+    assert not gone(table), "it was asked for"
+    append_line(pipeline.progress, "mirror", {"batch_id": 0})
+    assert gone(), "it has worked since, and what it stored is gone from the folder"
 
 
 def test_nothing_is_deleted_while_another_driver_runs_the_query(pipeline: Pipeline):
@@ -64,7 +88,7 @@ def test_nothing_is_deleted_while_another_driver_runs_the_query(pipeline: Pipeli
         assert all(left(pipeline))
         driver.communicate()
     start_over(pipeline, "mirror")
-    assert not Path(pipeline.checkpoint("mirror")).exists()
+    assert not Path(pipeline.checkpoint("mirror"), "offsets").exists()
 
 
 def test_a_line_that_was_cut_short_does_not_swallow_the_next_one(tmp_path: Path):

@@ -19,6 +19,7 @@ ENDS = {0: 100, 1: 100}
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     monkeypatch.setattr(takeover, "topic_ends", lambda spark, kafka: ENDS)
+    monkeypatch.setattr(takeover, "topic_id", lambda spark, kafka, topic: "an id")
     monkeypatch.setattr(takeover, "alert_columns", lambda rule: None)
     monkeypatch.setattr(takeover, "history", lambda *given: None)
     return replace(load_pipeline(), lake=str(tmp_path / "lake"), checkpoints=str(tmp_path / "checkpoints"))

@@ -39,6 +39,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="register docker/connect/NAME.json; repeatable; without it transactions; `none` registers no connector",
     )
+    gap = start.add_mutually_exclusive_group()
+    gap.add_argument(
+        "--accept-gap",
+        action="store_true",
+        help="go on where the slot is ahead of the stored offset; `make repair` brings what is missing",
+    )
+    gap.add_argument(
+        "--renew-slot",
+        action="store_true",
+        help="where a slot is lost, make a new one and read every row again",
+    )
     commands.add_parser("down", help="stop everything; data stays")
     commands.add_parser("status", help="what runs, and how far it is; exit code 1 when something is broken")
     commands.add_parser("purge", help="stop everything and delete all data")
@@ -68,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     settings = load_settings()
     if options.command == "up":
-        seconds = _up(settings, options.connector or ["transactions"])
+        gap: lifecycle.Gap = "accept" if options.accept_gap else "renew" if options.renew_slot else "refuse"
+        seconds = _up(settings, options.connector or ["transactions"], gap)
         _tell(options, {"seconds": round(seconds, 2)}, f"up after {seconds:.1f} s; `make status` shows it")
     elif options.command == "down":
         stopped = lifecycle.down(settings)
@@ -84,14 +96,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _up(settings: StackSettings, names: Sequence[str]) -> float:
+def _up(settings: StackSettings, names: Sequence[str], gap: lifecycle.Gap) -> float:
     known = sorted(path.stem for path in connect.CONNECTORS.glob("*.json"))
     wanted = [name for name in names if name != "none"]
     for name in wanted:
         if name not in known:
             raise ConfigError(f"no connector {name!r}; the files in {connect.CONNECTORS} are {', '.join(known)}.")
     paths = [connect.CONNECTORS / f"{name}.json" for name in wanted]
-    seconds = lifecycle.up(settings, paths[0] if paths else None)
+    seconds = lifecycle.up(settings, paths[0] if paths else None, gap)
     for path in paths[1:]:
         connect.put_connector(settings, path)
     return seconds

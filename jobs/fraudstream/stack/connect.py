@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import StackError
-from fraudstream.stack import guard, kafka
+from fraudstream.stack import guard, kafka, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
@@ -73,18 +73,20 @@ def read_connector(settings: StackSettings, source: Path | Mapping[str, Any]) ->
         raise StackError(f"{label}: not a connector in JSON with `name` and `config` ({error}).") from error
 
 
-def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60) -> str:
+def put_connector(
+    settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60, *, accept_gap: bool = False
+) -> str:
     """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
 
     Repeating it changes and restarts nothing; a paused one is resumed. Raises StackError with the head of the trace
-    when it fails, and when another connector already writes the same topics; GuardError when its slot is ahead of its
-    stored offset.
+    when it fails, and when another connector already writes the same topics; GuardError when its slot is lost or ahead
+    of its stored offset (`accept_gap`: then it goes on), or a table has no replica identity that serves.
     """
     name, config = read_connector(settings, source)
     registered = connectors(settings)
     _refuse_shared_topics(name, config, registered)
-    if name not in registered:
-        guard.require_slot_not_ahead(settings, name, config)
+    guard.require_replica_identity(settings, name, config)
+    guard.require_slot(settings, name, config, accept_gap=accept_gap)
     limit = time.monotonic() + seconds
     if registered.get(name) != {**config, "name": name}:
         if name in registered:
@@ -96,6 +98,17 @@ def put_connector(settings: StackSettings, source: Path | Mapping[str, Any], sec
     return name
 
 
+def renew_slot(settings: StackSettings, name: str, config: Mapping[str, Any], seconds: float = 60) -> None:
+    """Let a registered connector begin anew: its stored offset and its slot are deleted, and it makes a slot and a
+    snapshot of every row. Raises StackError when it fails."""
+    limit = time.monotonic() + seconds
+    _stop_tasks(settings, name, limit)
+    _insist(settings, limit, f"/connectors/{name}/offsets", method="DELETE")
+    postgres.drop_slot(settings, guard.slot_of(config)[0])
+    _insist(settings, limit, f"/connectors/{name}/resume")
+    wait_running(settings, name, max(1, limit - time.monotonic()))
+
+
 def _stop_tasks(settings: StackSettings, name: str, limit: float) -> None:
     """Without this, a task that runs, or has failed, with the old configuration would be taken for the new one."""
     _insist(settings, limit, f"/connectors/{name}/stop")
@@ -105,11 +118,13 @@ def _stop_tasks(settings: StackSettings, name: str, limit: float) -> None:
         time.sleep(0.1)
 
 
-def _insist(settings: StackSettings, limit: float, path: str, body: Mapping[str, str] | None = None) -> None:
-    """PUT again and again until the worker takes it, at the longest until `limit` (monotonic seconds)."""
+def _insist(
+    settings: StackSettings, limit: float, path: str, body: Mapping[str, str] | None = None, method: str = "PUT"
+) -> None:
+    """Ask again and again until the worker takes it, at the longest until `limit` (monotonic seconds)."""
     while True:
         try:
-            _call(settings, "PUT", path, body)
+            _call(settings, method, path, body)
             return
         except _Busy:
             # 409: a rebalance is under way; 404: the worker still starts.

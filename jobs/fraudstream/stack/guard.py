@@ -16,14 +16,24 @@ from fraudstream.stack.settings import StackSettings
 _LSN_FIELDS = ("lsn_commit", "lsn_proc", "lsn")
 
 
-def require_slot_not_ahead(settings: StackSettings, name: str, config: Mapping[str, Any]) -> None:
-    """Raises GuardError when connector `name` has stored an offset and its slot was moved past it: PostgreSQL would
-    go on from the slot's position and the changes between the two would be missing without an error."""
-    slot, database = str(config.get("slot.name", "debezium")), str(config.get("database.dbname"))
+def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], *, accept_gap: bool = False) -> None:
+    """Raises GuardError when connector `name` has stored an offset and its slot is lost, or was moved past the offset
+    (unless the gap is accepted): PostgreSQL would go on from the slot's position and the changes between the two would
+    be missing without an error."""
+    slot, database = slot_of(config)
     # The slot first: of a running connector it follows the stored offset, so this order cannot accuse it falsely.
     confirmed = confirmed_lsn(settings, slot, database)
     stored = stored_lsn(settings, name)
-    if confirmed is None or stored is None or confirmed <= stored:
+    if stored is None:
+        return
+    if confirmed is None:
+        raise GuardError(
+            f"Connector {name} is not started: slot {slot} of database {database} is gone or has lost its log "
+            f"(max_slot_wal_keep_size), but the connector has stored {lsn_text(stored)}, so changes are missing. "
+            "`make up UP=--renew-slot` makes a new one and reads every row again; `make repair` closes the rest.",
+            "slot-lost",
+        )
+    if confirmed <= stored or accept_gap:
         return
     raise GuardError(
         f"Connector {name} is not started: slot {slot} stands at {lsn_text(confirmed)}, ahead of the connector's "
@@ -33,12 +43,46 @@ def require_slot_not_ahead(settings: StackSettings, name: str, config: Mapping[s
     )
 
 
+def slot_of(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and database of a connector's replication slot."""
+    return str(config.get("slot.name", "debezium")), str(config.get("database.dbname"))
+
+
+def require_replica_identity(settings: StackSettings, name: str, config: Mapping[str, Any]) -> None:
+    """Raises GuardError when a table that connector `name` is to capture has no replica identity that serves: without
+    one its updates and deletes fail in the application, and a message key beside the primary key needs whole rows."""
+    tables = [table.strip() for table in str(config.get("table.include.list", "")).split(",")]
+    keys = [part.partition(":") for part in str(config.get("message.key.columns", "")).split(";")]
+    keyed = {table.strip(): {column.strip() for column in columns.split(",")} for table, _, columns in keys}
+    with postgres.cursor(settings, slot_of(config)[1]) as cursor:
+        cursor.execute(
+            "SELECT n.nspname || '.' || c.relname, c.relreplident,"
+            " ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+            " AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname || '.' || c.relname = ANY (%s) ORDER BY 1",
+            (tables,),
+        )
+        found = cursor.fetchall()
+    for table, identity, primary in found:
+        beside = not keyed.get(table, set()) <= set(primary)
+        if identity == "n" or (identity == "d" and not primary) or (identity != "f" and beside):
+            needs = "its message key is not of its primary key" if beside else "it has no primary key, or NOTHING"
+            raise GuardError(
+                f"Connector {name} is not started: {table} has no replica identity that serves ({needs}), so updates "
+                f"and deletes would fail or lack the row they change. As its owner: ALTER TABLE {table} REPLICA "
+                "IDENTITY FULL.",
+                "replica-identity",
+            )
+
+
 def confirmed_lsn(settings: StackSettings, slot: str, database: str) -> int | None:
-    """The position up to which PostgreSQL takes a slot's changes for received; None without such a slot."""
+    """The position up to which PostgreSQL takes a slot's changes for received; None without such a slot, or if it has
+    lost the log it needs."""
     with postgres.cursor(settings, "postgres") as cursor:
         cursor.execute(
             "SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots"
-            " WHERE slot_name = %s AND database = %s",
+            " WHERE slot_name = %s AND database = %s AND wal_status <> 'lost'",
             (slot, database),
         )
         row = cursor.fetchone()

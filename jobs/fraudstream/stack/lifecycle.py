@@ -9,8 +9,9 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
-from fraudstream.errors import StackError
+from fraudstream.errors import GuardError, StackError
 from fraudstream.stack import connect, guard, kafka, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
@@ -29,8 +30,14 @@ _PURGED = ("lake", "checkpoints", "progress", "stack")
 _log = logging.getLogger("fraudstream.stack")
 
 
-def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
+Gap = Literal["refuse", "accept", "renew"]
+
+
+def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap = "refuse") -> float:
     """Start what does not run yet, register `connector` (None: none) and wait until all is ready. Returns seconds.
+
+    A `gap` between a slot and its connector's stored offset is refused; or accepted, where the slot is ahead; or, where
+    the slot is lost, closed by a new one and a snapshot.
 
     When a component cannot start, those that this call started are stopped again; when the connector fails, they stay
     up to be looked at. Raises StackError, ConfigError or GuardError saying why.
@@ -43,13 +50,15 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS) -> float:
             _require_conditions(settings, missing)
         started: list[str] = []
         try:
-            _start(settings, missing, started)
+            _start(settings, missing, started, gap)
         except BaseException:
             for component in reversed(started):
                 _HALT[component](settings)
             raise
+    if gap == "renew":
+        _renew_slots(settings)
     if connector is not None:
-        connect.put_connector(settings, connector)
+        connect.put_connector(settings, connector, accept_gap=gap == "accept")
     return time.monotonic() - began
 
 
@@ -75,7 +84,16 @@ def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
     debezium_plugin()
 
 
-def _start(settings: StackSettings, missing: list[str], started: list[str]) -> None:
+def _renew_slots(settings: StackSettings) -> None:
+    for name, config in connect.connectors(settings).items():
+        try:
+            guard.require_slot(settings, name, config, accept_gap=True)
+        except GuardError:
+            _log.warning("connector %s begins anew with a snapshot of every row", name)
+            connect.renew_slot(settings, name, config)
+
+
+def _start(settings: StackSettings, missing: list[str], started: list[str], gap: Gap) -> None:
     passwords: Mapping[str, str] = secrets.ensure(settings.folder / "secrets")
     if "postgres" in missing:
         started.append("postgres")
@@ -87,8 +105,8 @@ def _start(settings: StackSettings, missing: list[str], started: list[str]) -> N
     kafka.wait_ready(settings)
     if "connect" in missing:
         # Connect starts the connectors it knows as soon as it runs: what forbids that must be seen before.
-        for name, config in guard.stored_connectors(settings).items():
-            guard.require_slot_not_ahead(settings, name, config)
+        for name, config in guard.stored_connectors(settings).items() if gap != "renew" else ():
+            guard.require_slot(settings, name, config, accept_gap=gap == "accept")
         started.append("connect")
         connect.launch(settings)
     connect.wait_ready(settings)

@@ -120,6 +120,14 @@ def slots(settings: StackSettings) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
+def drop_slot(settings: StackSettings, slot: str) -> None:
+    """Drop a slot that nobody reads from; without effect where there is none."""
+    with cursor(settings, "postgres") as found:
+        found.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", (slot,)
+        )
+
+
 def drop_slots(settings: StackSettings) -> None:
     """Drop the logical slots that nobody reads from; without effect while PostgreSQL does not answer."""
     with contextlib.suppress(psycopg2.Error), cursor(settings, "postgres") as found:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -13,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fraudstream.cdc.columns import RECORD_COLUMNS
 from fraudstream.config import Kafka
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import GuardError
 
 BEGINNING = -2  # the offset of a partition's first record, which need not be 0
 _POLL_SECONDS = 0.5
@@ -59,7 +60,7 @@ def read_range(
 def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
     """Return once `topic` exists; an empty database's topic is made with its first change. Says so while it waits.
 
-    Raises FraudstreamError when no broker answers.
+    Raises GuardError when no broker answers.
     """
     waiting = False
     while not has_topic(spark, kafka, topic):
@@ -70,20 +71,52 @@ def wait_for_topic(spark: SparkSession, kafka: Kafka, topic: str) -> None:
 
 
 def has_topic(spark: SparkSession, kafka: Kafka, topic: str) -> bool:
-    """Whether `topic` exists. Raises FraudstreamError when no broker answers."""
-    properties = {
+    """Whether `topic` exists. Raises GuardError when no broker answers."""
+    with admin_client(spark, kafka) as admin:
+        return bool(admin.listTopics().names().get().contains(topic))
+
+
+def topic_id(spark: SparkSession, kafka: Kafka, topic: str) -> str:
+    """The id that the broker gave `topic` when it was made: one made anew under that name has another.
+
+    Raises GuardError when there is no such topic or no broker answers."""
+    with admin_client(spark, kafka) as admin:
+        return str(described(spark, admin, kafka, topic).topicId().toString())
+
+
+def described(spark: SparkSession, admin: Any, kafka: Kafka, topic: str) -> Any:
+    """The broker's description of `topic` (Java's TopicDescription). Raises GuardError when there is no such topic."""
+    names = spark._jvm.java.util.ArrayList()  # type: ignore[union-attr]
+    names.add(topic)
+    try:
+        return admin.describeTopics(names).allTopicNames().get().get(topic)
+    except Py4JJavaError as error:
+        if "UnknownTopicOrPartition" not in str(error.java_exception):
+            raise
+        raise GuardError(
+            f"{topic}: there is no such topic at {kafka.bootstrap_servers}. Start the connector that writes it, or "
+            "correct its name in conf/pipeline.yaml.",
+            "topic-missing",
+        ) from None
+
+
+@contextmanager
+def admin_client(spark: SparkSession, kafka: Kafka) -> Iterator[Any]:
+    """Kafka's AdminClient in Spark's JVM. Raises GuardError when what is asked of it is not answered."""
+    settings = {key.removeprefix("kafka."): value for key, value in kafka.options.items() if key.startswith("kafka.")}
+    settings |= {
         "bootstrap.servers": kafka.bootstrap_servers,
-        "default.api.timeout.ms": "10000",
+        "default.api.timeout.ms": "20000",
         "request.timeout.ms": "10000",
     }
-    properties |= {key.removeprefix("kafka."): value for key, value in kafka.options.items()}
-    admin: Any = spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)  # type: ignore[union-attr]
+    admin: Any = spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)  # type: ignore[union-attr]
     try:
-        return bool(admin.listTopics().names().get().contains(topic))
+        yield admin
     except Py4JJavaError as error:
-        raise FraudstreamError(
-            f"Kafka at {kafka.bootstrap_servers} does not answer ({error.java_exception.getMessage()}); start it "
-            "(make up), or correct kafka.bootstrap_servers in conf/pipeline.yaml."
+        raise GuardError(
+            f"Kafka at {kafka.bootstrap_servers} does not answer ({str(error.java_exception).splitlines()[0]}); start "
+            "it (make up), or correct kafka.bootstrap_servers in conf/pipeline.yaml.",
+            "kafka-down",
         ) from error
     finally:
         admin.close()

@@ -50,21 +50,37 @@ def is_new(checkpoint: str) -> bool:
 
 def hold_checkpoint(checkpoint: str) -> None:
     """Lock the checkpoint for this process. Raises GuardError when another driver has it."""
-    folder = Path(checkpoint)
+    if not _hold(Path(checkpoint)):
+        raise GuardError(
+            f"{checkpoint}: another driver is running on this checkpoint. Two would write each result twice; "
+            "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml).",
+            "checkpoint-in-use",
+        )
+
+
+def hold_table(path: str) -> None:
+    """Lock a Delta table for this process. Raises GuardError when another process that asks so writes it."""
+    if not _hold(Path(path)):
+        raise GuardError(
+            f"{path}: another process writes this table. On a file system the commit of one can replace that of the "
+            "other without an error; stop the other one first, or give this one a lake of its own.",
+            "table-in-use",
+        )
+
+
+def _hold(folder: Path) -> bool:
+    """Whether the folder's lock, a file beside it that ends with the process, is this process's."""
     if folder in _held:
-        return
+        return True
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = (folder.parent / f".{folder.name}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except OSError:
         file.close()
-        raise GuardError(
-            f"{folder}: another driver is running on this checkpoint. Two would write each result twice; "
-            "stop the other one first, or give this one a folder of its own (checkpoints in conf/pipeline.yaml).",
-            "checkpoint-in-use",
-        ) from error
+        return False
     _held[folder] = file
+    return True
 
 
 def _refuse_changes(
@@ -72,6 +88,13 @@ def _refuse_changes(
 ) -> None:
     for name in {**made_with, **stored}.keys() - free:
         before, now = (each.get(name, "not set") for each in (stored, made_with))
+        if before != now and name == "topic_id":
+            raise GuardError(
+                f"{folder}: topic {stored['topic']} was deleted and made anew since this checkpoint was made (its id "
+                f"was {before} and is {now}), so the offsets here are of other records. Bring the old topic back, or "
+                f"start the query over from the beginning of the new one with --reset {folder.name}.",
+                "topic-replaced",
+            )
         if before != now:
             raise GuardError(
                 f"{folder}: this checkpoint was made with {name} = {before}, now it is {now}. "

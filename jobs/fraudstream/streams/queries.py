@@ -15,13 +15,13 @@ from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
-from fraudstream.streams.kafka import has_topic, read_stream, sink_options, wait_for_topic
-from fraudstream.streams.manifest import claim_checkpoint, is_new
+from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
+from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new
 from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import rule_messages
 from fraudstream.streams.seed import stored_seeds
-from fraudstream.streams.start_over import start_over
+from fraudstream.streams.start_over import require_not_gone, start_over
 from fraudstream.streams.takeover import take_over
 from fraudstream.streams.topic import check_topic
 
@@ -109,7 +109,9 @@ def start_shadow_archive(
 def _start_archive(
     spark: SparkSession, pipeline: Pipeline, name: str, topic: str, table: str, until_caught_up: bool
 ) -> StreamingQuery:
-    claim_checkpoint(pipeline.checkpoint(name), {"topic": topic})
+    require_not_gone(pipeline, name, f"{pipeline.table(table)}/_delta_log")
+    hold_table(pipeline.table(table))
+    claim_checkpoint(pipeline.checkpoint(name), _made_from(spark, pipeline, topic))
     rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
     function = archive_batch(spark, pipeline, name, table)
     return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
@@ -119,16 +121,23 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
     """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine. Raises GuardError
     when its checkpoint is gone but the tables are not: it would append every change a second time."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
-    checkpoint = pipeline.checkpoint(MIRROR)
+    topic, checkpoint = pipeline.kafka.transactions_topic, pipeline.checkpoint(MIRROR)
     if is_new(checkpoint):
         _refuse_filled_tables(spark, pipeline)
-    generation = claim_checkpoint(checkpoint, {"topic": pipeline.kafka.transactions_topic})
-    records = read_stream(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
+    require_not_gone(pipeline, MIRROR, pipeline.table("transactions"))
+    for table in TABLES:
+        hold_table(pipeline.table(table))
+    generation = claim_checkpoint(checkpoint, _made_from(spark, pipeline, topic))
+    records = read_stream(spark, pipeline.kafka, topic)
     events = connector_events(records, pipeline.max_message_bytes)
     function = mirror_batch(spark, pipeline, generation)
     return _start_batches(
         spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up
     )
+
+
+def _made_from(spark: SparkSession, pipeline: Pipeline, topic: str) -> dict[str, str | int]:
+    return {"topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic)}
 
 
 def _refuse_filled_tables(spark: SparkSession, pipeline: Pipeline) -> None:
@@ -160,9 +169,6 @@ def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: P
     # A pool of its own: the mirror's long jobs share the cores with the rules' short ones instead of preceding them.
     # The query's thread inherits it; this thread's later jobs must not queue behind a real-time job's endless tasks.
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-    if not Path(pipeline.checkpoint(name), "offsets").exists():
-        # A new checkpoint counts its batches from 0: those of one that is gone would stand for some of them.
-        progress.forget(pipeline.progress, name)
     try:
         return writer.queryName(name).option("checkpointLocation", pipeline.checkpoint(name)).start()
     finally:

@@ -17,7 +17,7 @@ from pyspark import SparkContext
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fraudstream.errors import FraudstreamError, head_of
+from fraudstream.errors import FraudstreamError, head_of, with_runbook
 
 if TYPE_CHECKING:
     from fraudstream.streams.rollout import Rollout
@@ -120,7 +120,7 @@ def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) 
         if error is None:
             failed.pop(query.name, None)
         elif query.name not in failed:
-            failed[query.name] = head_of(str(error))
+            failed[query.name] = with_runbook(str(error))
             print(f"error: query {query.name} failed: {failed[query.name]}", file=sys.stderr, flush=True)
 
 

@@ -13,8 +13,10 @@ from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams import progress, record
+from fraudstream.streams.kafka import topic_id
 from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.seed import history, seed_states, store_seed, store_start
+from fraudstream.streams.start_over import require_not_gone
 from fraudstream.streams.topic import topic_ends
 
 
@@ -29,8 +31,9 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
     """
     checkpoint = pipeline.checkpoint(rule.name)
     known = record.entries(pipeline.lake, rule.name)
+    require_not_gone(pipeline, rule.name, str(record.path_of(pipeline.lake, rule.name)))
     # Without a record (an older one, or it was lost) the checkpoint alone says which version it is of.
-    claim_checkpoint(checkpoint, _made_with(rule, pipeline), free=["rule_version"] if known else [])
+    claim_checkpoint(checkpoint, _made_with(spark, rule, pipeline), free=["rule_version"] if known else [])
     ends = topic_ends(spark, pipeline.kafka)
     if rule.stateless:
         alert_columns(rule)  # raises what Spark has against it before it is recorded
@@ -50,8 +53,11 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
     return bool(known)
 
 
-def _made_with(rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
-    made_with: dict[str, str | int] = {"rule_version": rule.version, "topic": pipeline.kafka.transactions_topic}
+def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
+    topic = pipeline.kafka.transactions_topic
+    made_with: dict[str, str | int] = {
+        "rule_version": rule.version, "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic)
+    }  # fmt: skip
     if not rule.stateless:
         made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
     if rule.corrections == "on":

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from fraudstream.cdc.topic import Sample, check_samples
 from fraudstream.config import Kafka
-from fraudstream.errors import GuardError
-from fraudstream.streams.kafka import read_range
+from fraudstream.streams.kafka import admin_client, described, read_range
 
 # Records looked at on either end of each partition: more than one batch of the exercise's transactions would tell.
 SAMPLE = 50
@@ -50,28 +48,14 @@ def _ends(offsets: Mapping[int, tuple[int, int]]) -> list[tuple[dict[str, int], 
 
 def _offsets(spark: SparkSession, kafka: Kafka) -> dict[int, tuple[int, int]]:
     """First and end offset of each partition of the transactions topic, by Spark's own Kafka client."""
-    jvm: Any = spark.sparkContext._jvm
-    assert jvm is not None
-    settings = jvm.java.util.HashMap()
-    for name, value in kafka.options.items():
-        if name.startswith("kafka."):
-            settings.put(name.removeprefix("kafka."), value)
-    settings.put("bootstrap.servers", kafka.bootstrap_servers)
-    settings.put("default.api.timeout.ms", "20000")
-    settings.put("request.timeout.ms", "10000")
-    admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
-    try:
-        return _listed(jvm, admin, kafka.transactions_topic)
-    except Py4JJavaError as error:
-        raise _unanswered(kafka, str(error.java_exception)) from None
-    finally:
-        admin.close()
+    with admin_client(spark, kafka) as admin:
+        return _listed(spark, admin, kafka)
 
 
-def _listed(jvm: Any, admin: Any, topic: str) -> dict[int, tuple[int, int]]:
-    names = jvm.java.util.ArrayList()
-    names.add(topic)
-    numbers = [part.partition() for part in admin.describeTopics(names).allTopicNames().get().get(topic).partitions()]
+def _listed(spark: SparkSession, admin: Any, kafka: Kafka) -> dict[int, tuple[int, int]]:
+    jvm: Any = spark._jvm
+    topic = kafka.transactions_topic
+    numbers = [part.partition() for part in described(spark, admin, kafka, topic).partitions()]
     spec = jvm.org.apache.kafka.clients.admin.OffsetSpec
     ends: list[dict[int, int]] = []
     for wanted in (spec.earliest(), spec.latest()):
@@ -82,17 +66,6 @@ def _listed(jvm: Any, admin: Any, topic: str) -> dict[int, tuple[int, int]]:
         answer = admin.listOffsets(asked).all().get()
         ends.append({number: int(answer.get(part).offset()) for number, part in parts.items()})
     return {number: (ends[0][number], ends[1][number]) for number in numbers}
-
-
-def _unanswered(kafka: Kafka, error: str) -> GuardError:
-    if "UnknownTopicOrPartition" in error:
-        return GuardError(
-            f"{kafka.transactions_topic}: there is no such topic at {kafka.bootstrap_servers}. Start the connector "
-            "that writes it, or correct kafka.transactions_topic in conf/pipeline.yaml.",
-            "topic-missing",
-        )
-    said = f"Kafka at {kafka.bootstrap_servers} does not answer: {error.splitlines()[0]}; see `make status`."
-    return GuardError(said, "kafka-down")
 
 
 def _bytes(value: Any) -> bytes | None:
