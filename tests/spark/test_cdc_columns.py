@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.expected import EXPECTED, captured
 from fixtures.mutations import spoiled
-from fixtures.poison import corpus
+from fixtures.poison import GOOD, corpus, text
 from fixtures.readers import Message, python_answer, records_of, spark_answers, without_nulls
 from fraudstream.cdc.columns import OTHER, connector_events
 from fraudstream.cdc.shape import MOVED_HEADERS
@@ -43,6 +43,7 @@ def messages() -> dict[str, Message]:
         for number, message in enumerate(captured(form))
     }
     found |= {f"poison {poison.name}": (poison.value, []) for poison in corpus()}
+    found |= {f"moved {header}": (text(GOOD), [(header, b"{}")]) for header in MOVED_HEADERS}
     return found | {f"spoiled {number}": message for number, message in enumerate(spoiled(3000))}
 
 
@@ -57,7 +58,7 @@ def readings(spark, messages) -> dict[str, Reading]:
     }
 
 
-@pytest.mark.parametrize("kind", ["captured", "poison", "spoiled"])
+@pytest.mark.parametrize("kind", ["captured", "poison", "moved", "spoiled"])
 def test_both_readers_say_the_same(readings, kind):
     of_kind = {name: reading for name, reading in readings.items() if name.startswith(kind)}
     assert {name: reading for name, reading in of_kind.items() if reading.spark != reading.python} == {}
@@ -97,6 +98,11 @@ def test_a_message_of_the_connectors_form_is_read_as_by_the_plain_reader(reading
     assert wrong == {}
     entries = Counter(reading.python["entry"] for reading in known.values())
     assert min(entries[entry] for entry in (*ENTERING, "ignored")) >= 20, entries
+
+
+def test_half_a_key_change_in_the_connectors_form_is_ignored(readings):
+    halves = [reading.connector for name, reading in readings.items() if name.startswith("moved")]
+    assert [(half["entry"], half["op"], half["moved"]) for half in halves] == [("ignored", "c", True)] * 2
 
 
 def test_a_message_of_another_form_goes_to_the_bucket_of_its_row(readings):
