@@ -99,7 +99,7 @@ def test_a_connector_left_stopped_goes_on(put):
 def test_a_connector_that_does_not_stop_is_said(put):
     worker = Connect({"a": "1"})
     worker.answer = lambda: {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
-    with pytest.raises(StackError, match="Connector c does not stop to take its new configuration but is"):
+    with pytest.raises(StackError, match="Connector c does not stop but is"):
         put(worker, {"a": "2"}, seconds=0.05)
 
 

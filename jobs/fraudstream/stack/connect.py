@@ -90,7 +90,8 @@ def put_connector(
     limit = time.monotonic() + seconds
     if registered.get(name) != {**config, "name": name}:
         if name in registered:
-            _stop_tasks(settings, name, limit)
+            # A task that runs, or has failed, with the old configuration would be taken for the new one.
+            stop_connector(settings, name, seconds)
         _insist(settings, limit, f"/connectors/{name}/config", config)
     if connector_status(settings, name)["connector"] in ("STOPPED", "PAUSED"):
         _insist(settings, limit, f"/connectors/{name}/resume")
@@ -102,19 +103,20 @@ def renew_slot(settings: StackSettings, name: str, config: Mapping[str, Any], se
     """Let a registered connector begin anew: its stored offset and its slot are deleted, and it makes a slot and a
     snapshot of every row. Raises StackError when it fails."""
     limit = time.monotonic() + seconds
-    _stop_tasks(settings, name, limit)
+    stop_connector(settings, name, seconds)
     _insist(settings, limit, f"/connectors/{name}/offsets", method="DELETE")
     postgres.drop_slot(settings, guard.slot_of(config)[0])
     _insist(settings, limit, f"/connectors/{name}/resume")
     wait_running(settings, name, max(1, limit - time.monotonic()))
 
 
-def _stop_tasks(settings: StackSettings, name: str, limit: float) -> None:
-    """Without this, a task that runs, or has failed, with the old configuration would be taken for the new one."""
+def stop_connector(settings: StackSettings, name: str, seconds: float = 60) -> None:
+    """End a connector's tasks; it stays registered. Raises StackError when they do not end."""
+    limit = time.monotonic() + seconds
     _insist(settings, limit, f"/connectors/{name}/stop")
     while (state := connector_status(settings, name)) and (state["connector"] != "STOPPED" or state["tasks"]):
         if time.monotonic() > limit:
-            raise StackError(f"Connector {name} does not stop to take its new configuration but is {state}.")
+            raise StackError(f"Connector {name} does not stop but is {state}.")
         time.sleep(0.1)
 
 

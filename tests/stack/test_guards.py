@@ -1,0 +1,119 @@
+"""What would lose or double silently stops with its name, on the real components; and what the runbook says helps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from fraudstream.errors import GuardError, Runbook
+from fraudstream.stack import connect, guard, postgres
+from fraudstream.streams import queries
+from stack.world import World, world
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+ROWS = "insert into transactions (user_id, amount) select 1 + n % 3, 10 from generate_series(1, {}) as n"
+
+
+@pytest.fixture
+def a_world(stack, spark, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    with world(stack, spark, tmp_path, request.node.name.removeprefix("test_")[:30]) as made:
+        yield made
+
+
+def refused(action: Callable[[], object], runbook: Runbook) -> str:
+    with pytest.raises(GuardError) as refusal:
+        action()
+    assert refusal.value.runbook == runbook, refusal.value
+    return str(refusal.value)
+
+
+def test_a_table_without_a_replica_identity_is_not_captured(a_world: World):
+    with postgres.cursor(a_world.settings) as cursor:
+        for identity in ("DEFAULT", "NOTHING"):
+            cursor.execute(f"ALTER TABLE transactions REPLICA IDENTITY {identity}")
+            try:
+                said = refused(a_world.capture, "replica-identity")
+            finally:
+                cursor.execute("ALTER TABLE transactions REPLICA IDENTITY FULL")
+            assert "public.transactions" in said
+    assert a_world.connector["name"] not in connect.connectors(a_world.settings)
+    a_world.capture()
+
+
+def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_go_on(a_world: World):
+    settings, name = a_world.settings, a_world.connector["name"]
+    slot = a_world.connector["config"]["slot.name"]
+    a_world.capture()
+    a_world.sql(ROWS.format(30))
+    a_world.wait_for_row(30)
+    a_world.judge()
+
+    def stop() -> None:
+        connect.stop_connector(settings, name)
+
+    stop()
+    a_world.sql(ROWS.format(5))
+    with postgres.cursor(settings) as cursor:
+        cursor.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_insert_lsn())", (slot,))
+    refused(a_world.capture, "slot-ahead")
+    assert len(a_world.records()) == 30
+    connect.put_connector(settings, a_world.connector, accept_gap=True)
+    a_world.sql(ROWS.format(1))
+    a_world.wait_for_row(36)
+    assert len(a_world.records()) == 31, "the five rows of the gap are not there: that is what was accepted"
+
+    stop()
+    postgres.drop_slot(settings, slot)
+    a_world.sql(ROWS.format(1), "delete from transactions where id = 1")
+    assert guard.stored_lsn(settings, name)
+    refused(a_world.capture, "slot-lost")
+    connect.renew_slot(settings, name, a_world.connector["config"])
+    a_world.wait_for(lambda found: sum(envelope["op"] == "r" for envelope in found) == 36)
+    a_world.judge()
+    missing, ghosts = a_world.postgres().keys() - a_world.mirror().keys(), a_world.mirror().keys() - a_world.postgres()
+    assert (missing, ghosts) == (set(), {1}), "a snapshot cannot tell of a delete"
+
+
+def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_they_are_reset(a_world: World):
+    a_world.capture()
+    a_world.sql(ROWS.format(20))
+    a_world.wait_for_row(20)
+    a_world.judge()
+    for query in ("anomaly", queries.MIRROR, queries.ARCHIVE):
+        shutil.rmtree(a_world.pipeline.checkpoint(query))
+    for start in (start_rules, queries_of("start_mirror"), queries_of("start_archive")):
+        refused(lambda start=start: start(a_world), "checkpoint-gone")
+    for query in ("anomaly", queries.MIRROR, queries.ARCHIVE):
+        queries.reset(a_world.pipeline, query)
+    a_world.judge()
+    a_world.assert_exact()
+
+    topic, admin = (
+        a_world.pipeline.kafka.transactions_topic,
+        AdminClient({"bootstrap.servers": a_world.settings.bootstrap}),
+    )
+    connect.stop_connector(a_world.settings, a_world.connector["name"])
+    admin.delete_topics([topic])[topic].result(30)
+    partitions = a_world.settings.topic_partitions
+    while topic in admin.list_topics(timeout=10).topics:
+        pass
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+    a_world.capture()
+    a_world.sql(ROWS.format(60))
+    a_world.wait_for_row(80)
+    before = (a_world.mirror(), a_world.alerts_in_kafka())
+    for start in (start_rules, queries_of("start_mirror")):
+        refused(lambda start=start: start(a_world), "topic-replaced")
+    assert (a_world.mirror(), a_world.alerts_in_kafka()) == before
+
+
+def start_rules(world: World) -> object:
+    return queries.start_rules(world.session.newSession(), world.rules, world.pipeline, until_caught_up=True)
+
+
+def queries_of(name: str) -> Callable[[World], object]:
+    return lambda world: getattr(queries, name)(world.session.newSession(), world.pipeline, until_caught_up=True)
