@@ -6,7 +6,7 @@ VENV := .venv
 RUN := PYTHONPATH=jobs $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down status purge demo compare backtest test test-unit test-spark test-stack lint mutants new-rule lock
+.PHONY: help setup up down status doctor purge demo compare backtest test test-unit test-spark test-stack lint mutants new-rule lock
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -30,6 +30,9 @@ down: $(STAMP) ## stop what up started; the data stays
 
 status: $(STAMP) ## components, connector, slot and topics (STATUS_OPTIONS=--json for machines)
 	@$(RUN) -m fraudstream.stack status $(STATUS_OPTIONS)
+
+doctor: $(STAMP) ## what is wrong, by the names of the runbooks in docs/operations.md (DOCTOR_OPTIONS=--json for machines)
+	@$(RUN) -m fraudstream.health $(DOCTOR_OPTIONS)
 
 purge: $(STAMP) ## stop the stack and remove its data
 	@$(RUN) -m fraudstream.stack purge

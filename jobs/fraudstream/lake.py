@@ -50,6 +50,12 @@ def open_table(folder: str, table: str) -> Any:
         raise FraudstreamError(f"{folder}/{table}: cannot be opened: {str(error).splitlines()[0]}") from error
 
 
+def file_sizes(table: Any) -> list[int]:
+    """Bytes of each file of the table's newest version."""
+    sizes: list[int] = pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+    return sizes
+
+
 def literal(value: int | str | None) -> str:
     """A value as it stands in a query; `IS NOT DISTINCT FROM` compares with a null one."""
     if value is None or isinstance(value, int):

@@ -44,7 +44,7 @@ def test_parts_are_summed_over_batches_and_must_make_up_what_was_read(settings):
     write(settings, "anomaly", LINE, {**LINE, "ignored": 2})
     write(settings, "corrected", {**LINE, "ignored": 1, "corrected": 2})
     write(settings, "archive_alerts", {"read": 7, "unreadable": 0})
-    found = queries.queries(settings.home)["queries"]
+    found = queries.queries(settings.home / "progress", settings.home / "checkpoints")["queries"]
     assert found["velocity"]["read"] == 24
     assert found["velocity"]["parts"] == {
         "judged": 10, "history": 2, "corrected": 0, "unjudged": 4, "unreadable": 2, "ignored": 6,
@@ -64,7 +64,7 @@ def test_the_newest_line_of_a_batch_counts_and_a_torn_one_does_not(settings):
 
 def test_a_state_is_what_the_driver_told_while_it_holds_the_checkpoint(settings, held):
     tell(settings, velocity="running", anomaly="running", high_amount="failed: E: x", archive_alerts="done")
-    found = queries.queries(settings.home)
+    found = queries.queries(settings.home / "progress", settings.home / "checkpoints")
     assert {name: each["state"] for name, each in found["queries"].items()} == {
         "velocity": "running", "anomaly": "stopped", "high_amount": "failed: E: x", "archive_alerts": "stopped",
     }  # fmt: skip
@@ -76,7 +76,8 @@ def shown(settings, monkeypatch):
     """The status of a stack whose components run."""
     slot = {"name": "s", "database": "mydb", "active": False, "wal_status": "reserved", "retained_bytes": 0}
     answers = {"postgres": [slot], "kafka": {}, "connect": {}}
-    monkeypatch.setattr(status, "_asked", lambda question, settings, component: answers[component])
+    monkeypatch.setattr(status, "process_of", lambda settings, component: component)
+    monkeypatch.setattr(status, "answers", lambda questions, seconds: answers)
     monkeypatch.setattr(
         status, "_component", lambda settings, name, answers: {"state": "running", "pid": None, "port": 1}
     )

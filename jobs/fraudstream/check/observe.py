@@ -122,6 +122,10 @@ class Progress:
         self.sums: dict[str, int] = {}
         self.durations: list[tuple[float, float, int]] = []
         """(epoch seconds, ms, records) per batch."""
+        self.last: dict[str, Any] = {}
+        """The line that was written last."""
+        self.unreadable: list[tuple[float, int]] = []
+        """(epoch seconds, records) per batch that had any."""
 
     @property
     def batches(self) -> int:
@@ -140,6 +144,9 @@ class Progress:
             for name in counts.keys() | former.keys():
                 self.sums[name] = self.sums.get(name, 0) + counts.get(name, 0) - former.get(name, 0)
             self._batches[line["batch_id"]] = counts
+            self.last = line
+            if counts.get("unreadable"):
+                self.unreadable.append((line["at"], counts["unreadable"]))
             if line.get("duration_ms") is not None:
                 self.durations.append((line["at"], line["duration_ms"], counts.get("read", 0)))
 

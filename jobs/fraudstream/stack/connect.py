@@ -198,6 +198,13 @@ def connectors(settings: StackSettings) -> dict[str, dict[str, str]]:
     return {name: each["info"]["config"] for name, each in found.items()}
 
 
+def versions(settings: StackSettings) -> dict[str, str]:
+    """Versions of the running worker (kafka) and of its PostgreSQL connector (debezium)."""
+    plugins = _call(settings, "GET", "/connector-plugins")
+    found = {each["class"].rpartition(".")[2]: str(each["version"]) for each in plugins}
+    return {"kafka": str(_call(settings, "GET", "/")["version"]), "debezium": found.get("PostgresConnector", "none")}
+
+
 def _refuse_shared_topics(name: str, config: Mapping[str, str], registered: Mapping[str, Mapping[str, str]]) -> None:
     prefix = config.get("topic.prefix")
     for other, theirs in registered.items():

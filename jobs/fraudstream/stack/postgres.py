@@ -9,7 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,13 @@ def cursor(settings: StackSettings, database: str = "mydb") -> Iterator[psycopg2
 
 
 def slots(settings: StackSettings) -> list[dict[str, Any]]:
-    """Every logical slot: name, database, active, wal_status, retained_bytes (None once the slot is lost)."""
+    """Every logical slot: name, database, active, wal_status, retained_bytes (None once the slot is lost), left_bytes
+    (of log that may be written before it is lost) and cap_bytes (max_slot_wal_keep_size; both None without such a cap),
+    active_s and inactive_s (one of them None)."""
     with cursor(settings, "postgres") as found:
-        found.execute(
-            "SELECT slot_name, database, active, wal_status,"
-            " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint"
-            " FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name"
-        )
-        names = ("name", "database", "active", "wal_status", "retained_bytes")
+        found.execute(_SLOTS)
+        assert found.description is not None
+        names = [column.name for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
@@ -126,6 +125,36 @@ def drop_slot(settings: StackSettings, slot: str) -> None:
         found.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", (slot,)
         )
+
+
+_SLOTS = """
+    SELECT slot_name AS name, database, active, wal_status,
+           pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained_bytes,
+           safe_wal_size AS left_bytes,
+           (SELECT nullif(setting::bigint, -1) * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
+           AS cap_bytes,
+           extract(epoch FROM now() - backend_start)::float AS active_s,
+           extract(epoch FROM now() - inactive_since)::float AS inactive_s
+    FROM pg_replication_slots LEFT JOIN pg_stat_replication ON pid = active_pid
+    WHERE slot_type = 'logical' ORDER BY slot_name
+"""
+
+
+def heartbeat_ages(settings: StackSettings, databases: Iterable[str]) -> dict[str, float]:
+    """Seconds since a connector last wrote dbz.heartbeat, by database; those without the table are left out."""
+    found = {}
+    for database in databases:
+        with contextlib.suppress(psycopg2.errors.UndefinedTable), cursor(settings, database) as asked:
+            asked.execute("SELECT extract(epoch FROM now() - max(ts))::float FROM dbz.heartbeat")
+            found[database] = asked.fetchall()[0][0]
+    return found
+
+
+def server_version(settings: StackSettings) -> str:
+    """The version of the running server, like 18.6."""
+    with cursor(settings, "postgres") as found:
+        found.execute("SHOW server_version")
+        return str(found.fetchall()[0][0]).split()[0]
 
 
 def drop_slots(settings: StackSettings) -> None:

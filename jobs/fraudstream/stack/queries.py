@@ -8,33 +8,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PARTS = ("judged", "history", "corrected", "unjudged", "unreadable", "ignored")
+PARTS = ("judged", "history", "corrected", "unjudged", "unreadable", "ignored")
 _MIRROR = "mirror_transactions"
 
 
-def queries(home: Path) -> dict[str, Any]:
+def queries(progress: Path, checkpoints: Path) -> dict[str, Any]:
     """As JSON-ready values: pid of the last driver that reported (None: none has); drivers: the checkpoints that a
     driver holds now; quarantined: messages that could not be read; queries: name -> state (running, done, stopped, or
     failed and why), batches, read, parts, and `holds`: whether read is the sum of the parts (None: it has none)."""
-    pid, states = query_states(str(home / "progress"))
-    held = held_checkpoints(home / "checkpoints")
-    names = {*states, *held, *(path.stem for path in (home / "progress").glob("*.jsonl"))}
-    found = {name: _query(home, name, states.get(name, ""), name in held) for name in sorted(names)}
+    pid, _ = query_states(str(progress))
+    states, held = states_of(progress, checkpoints), held_checkpoints(checkpoints)
+    found = {name: {"state": state, **_sums(progress, name)} for name, state in states.items()}
     quarantined = found[_MIRROR]["parts"].get("unreadable", 0) if _MIRROR in found else 0
     return {"pid": pid, "drivers": held, "quarantined": quarantined, "queries": found}
 
 
-def _query(home: Path, name: str, told: str, held: bool) -> dict[str, Any]:
-    lines = progress_lines(str(home / "progress"), name)
-    read = sum(line.get("read", 0) for line in lines)
-    judges = any("judged" in line for line in lines)
-    parts = {part: sum(line.get(part) or 0 for line in lines) for part in _PARTS} if judges else {}
+def states_of(progress: Path, checkpoints: Path) -> dict[str, str]:
+    """The state of every query that has left a trace: running, done, stopped, or failed and why."""
+    told, held = query_states(str(progress))[1], held_checkpoints(checkpoints)
+    names = {*told, *held, *(path.stem for path in progress.glob("*.jsonl"))}
+    return {name: _state(told.get(name, ""), name in held) for name in sorted(names)}
+
+
+def _state(told: str, held: bool) -> str:
     # What a driver told last holds until its end; a killed one has left "running" behind.
-    state = told if "failed" in told or (told and held) else "running" if held else "stopped"
-    return {
-        "state": state, "batches": len(lines), "read": read, "parts": parts,
-        "holds": read == sum(parts.values()) if judges else None,
-    }  # fmt: skip
+    return told if "failed" in told or (told and held) else "running" if held else "stopped"
+
+
+def _sums(progress: Path, name: str) -> dict[str, Any]:
+    lines = progress_lines(str(progress), name)
+    sums = {part: sum(line.get(part) or 0 for line in lines) for part in ("read", *PARTS)}
+    return {"batches": len(lines), **conserved(sums, any("judged" in line for line in lines))}
+
+
+def conserved(sums: Mapping[str, int], judges: bool) -> dict[str, Any]:
+    """What a query has read, the parts it made of that if it `judges`, and whether these make up what was read."""
+    read = sums.get("read", 0)
+    parts = {part: sums.get(part, 0) for part in PARTS} if judges else {}
+    return {"read": read, "parts": parts, "holds": read == sum(parts.values()) if judges else None}
 
 
 def query_states(progress: str) -> tuple[int | None, dict[str, str]]:

@@ -10,55 +10,55 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg2
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from fraudstream import cli
-from fraudstream.errors import StackError
 from fraudstream.stack import connect, kafka, postgres, queries
+from fraudstream.stack.asking import answers
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, log_file, ports, process_of, tail
 from fraudstream.stack.settings import StackSettings
 
+_SECONDS = 10.0
+
 
 def status(settings: StackSettings) -> dict[str, Any]:
-    """The stack's state, as JSON-ready values:
+    """The state of stack and queries, as JSON-ready values: that of `components`, and besides
 
-    home; healthy (all run and answer, no connector failed, no slot lost, no query failed or lost count); components:
-    name -> state (running, not answering, crashed, stopped), pid, port, uptime_s, memory_bytes, log, last_lines (of a
-    crashed one); connectors: name -> connector, tasks, trace; slots: name, database, active, wal_status,
-    retained_bytes; topics: name -> partitions, offsets (last minus first, so transaction markers count too), bytes on
-    disk; streams: see queries.queries; disk: free_bytes, used_bytes.
+    healthy: all run and answer, no connector failed, no slot lost, no query failed or lost count; streams: see
+    queries.queries.
+    """
+    found = components(settings)
+    streams = queries.queries(settings.home / "progress", settings.home / "checkpoints")
+    broken = any("FAILED" in (each["connector"], *each["tasks"]) for each in found["connectors"].values())
+    lost = any(each["wal_status"] == "lost" for each in found["slots"])
+    running = all(each["state"] == "running" for each in found["components"].values())
+    return {**found, "healthy": running and not broken and not lost and not queries.broken(streams), "streams": streams}
+
+
+def components(settings: StackSettings) -> dict[str, Any]:
+    """The stack's own state, within ten seconds:
+
+    home; components: name -> state (running, not answering, crashed, stopped), pid, port, uptime_s, memory_bytes, log,
+    last_lines (of a crashed one); connectors: name -> connector, tasks, trace; slots: see postgres.slots; topics:
+    name -> partitions, offsets (last minus first, so transaction markers count too), bytes on disk, and by partition
+    starts and ends; disk: free_bytes, used_bytes.
     What a component that does not answer would tell is empty.
     """
-    slots = _asked(lambda: postgres.slots(settings), settings, "postgres")
-    topics = _asked(lambda: _topics(settings), settings, "kafka")
-    found = _asked(lambda: _connectors(settings), settings, "connect")
-    answers = {"postgres": slots is not None, "kafka": topics is not None, "connect": found is not None}
-    components = {name: _component(settings, name, answers[name]) for name in COMPONENTS}
-    broken = any("FAILED" in (each["connector"], *each["tasks"]) for each in (found or {}).values())
-    lost = any(each["wal_status"] == "lost" for each in slots or [])
-    streams = queries.queries(settings.home)
-    running = all(each["state"] == "running" for each in components.values())
+    questions: dict[str, Callable[[], Any]] = {
+        "postgres": lambda: postgres.slots(settings),
+        "kafka": lambda: _topics(settings),
+        "connect": lambda: _connectors(settings),
+    }
+    found = answers({name: ask for name, ask in questions.items() if process_of(settings, name)}, _SECONDS)
     return {
         "home": str(settings.home),
-        "healthy": running and not broken and not lost and not queries.broken(streams),
-        "components": components,
-        "connectors": found or {},
-        "slots": slots or [],
-        "topics": topics or {},
-        "streams": streams,
-        "disk": {"free_bytes": _free_bytes(settings.home), "used_bytes": _size(settings.folder)},
+        "components": {name: _component(settings, name, found.get(name) is not None) for name in COMPONENTS},
+        "connectors": found.get("connect") or {},
+        "slots": found.get("postgres") or [],
+        "topics": found.get("kafka") or {},
+        "disk": {"free_bytes": free_bytes(settings.home), "used_bytes": size(settings.folder)},
     }
-
-
-def _asked(question: Callable[[], Any], settings: StackSettings, component: str) -> Any:
-    if process_of(settings, component) is None:
-        return None
-    try:
-        return question()
-    except (StackError, psycopg2.Error, KafkaException):
-        return None
 
 
 def _component(settings: StackSettings, name: str, answers: bool) -> dict[str, Any]:
@@ -96,18 +96,26 @@ def _topics(settings: StackSettings) -> dict[str, Any]:
     places = [TopicPartition(name, number) for name, topic in found.items() for number in topic.partitions]
     ends = client.list_offsets({place: OffsetSpec.latest() for place in places}, request_timeout=5)
     starts = client.list_offsets({place: OffsetSpec.earliest() for place in places}, request_timeout=5)
-    offsets = {place: ends[place].result().offset - starts[place].result().offset for place in places}
     return {
-        name: {
-            "partitions": len(topic.partitions),
-            "offsets": sum(count for place, count in offsets.items() if place.topic == name),
-            "bytes": sum(_size(kafka.data_folder(settings) / f"{name}-{number}") for number in topic.partitions),
-        }
-        for name, topic in sorted(found.items())
+        name: _topic(settings, name, *(_by_partition(each, name) for each in (starts, ends))) for name in sorted(found)
     }
 
 
-def _size(folder: Path) -> int:
+def _by_partition(asked: Mapping[TopicPartition, Any], topic: str) -> dict[int, int]:
+    return {place.partition: each.result().offset for place, each in asked.items() if place.topic == topic}
+
+
+def _topic(settings: StackSettings, name: str, starts: dict[int, int], ends: dict[int, int]) -> dict[str, Any]:
+    return {
+        "partitions": len(ends),
+        "offsets": sum(ends.values()) - sum(starts.values()),
+        "bytes": sum(size(kafka.data_folder(settings) / f"{name}-{number}") for number in ends),
+        "starts": starts,
+        "ends": ends,
+    }
+
+
+def size(folder: Path) -> int:
     """Bytes that the files below a folder take on disk."""
     total = 0
     for root, _, files in os.walk(folder):
@@ -119,7 +127,8 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder, which need not be there yet."""
     return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 

@@ -1,0 +1,1 @@
+"""Is the pipeline well: facts, findings, metrics, the canary, supervision."""

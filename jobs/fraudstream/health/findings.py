@@ -1,0 +1,230 @@
+"""What the facts say is wrong: each with the runbook of docs/operations.md that has its name. Causes come before what
+follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from fraudstream.errors import Runbook
+from fraudstream.health.limits import Limits
+from fraudstream.stack.processes import TITLES
+
+Facts = Mapping[str, Any]
+Severity = Literal["broken", "warning"]
+
+
+class Finding(NamedTuple):
+    """`part` is what it is about (a component, a slot, a query), `found` says it with its figure, `next` the step."""
+
+    name: Runbook
+    severity: Severity
+    part: str
+    found: str
+    next: str
+
+
+def findings(facts: Facts, limits: Limits, budgets: Mapping[str, int] | None = None) -> list[Finding]:
+    """All that is wrong, the broken before the warnings; none when the pipeline is healthy. `budgets`: the alerts a day
+    that people can look at, by rule."""
+    found = [each for check in _CHECKS for each in check(facts, limits)]
+    found += _budgets(facts, budgets or {})
+    return sorted(found, key=lambda each: each.severity != "broken")
+
+
+def _components(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    names: dict[str, Runbook] = {"postgres": "postgres-down", "kafka": "kafka-down", "connect": "connect-down"}
+    for part, each in facts["components"].items():
+        if each["state"] == "crashed":
+            last = " | ".join(each["last_lines"]) or "nothing"
+            found = f"{TITLES[part]} has ended by itself; its log says last: {last}"
+            yield Finding(names[part], "broken", part, found, f"`make up` starts it again; the log is {each['log']}")
+        elif each["state"] == "not answering":
+            found = f"{TITLES[part]} runs (pid {each['pid']}) but does not answer within 10 s"
+            step = f"see {each['log']}; `kill -CONT {each['pid']}` if it was frozen, else `make down` and `make up`"
+            yield Finding(names[part], "broken", part, found, step)
+        elif each["state"] == "stopped":
+            yield Finding(names[part], "broken", part, f"{TITLES[part]} does not run", "`make up` starts it")
+
+
+def _versions(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    if facts["locked"]:
+        yield Finding("wrong-versions", "broken", "docker/.env", facts["locked"], "`make setup` after the correction")
+    for part, each in facts["versions"].items():
+        if each["found"] != each["expected"]:
+            found = f"{part} is {each['found']}, docker/.env asks for {each['expected']}"
+            yield Finding("wrong-versions", "broken", part, found, "`make setup`, then `make down` and `make up`")
+
+
+def _disks(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for folder, free in facts["disks"].items():
+        if free < limits.disk_free_bytes:
+            found = f"{_bytes(free)} are free, less than {_bytes(limits.disk_free_bytes)}"
+            yield Finding("disk-low", "broken", folder, found, "make room (`df -h` shows where)")
+
+
+def _slots(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for name, each in facts["ahead"].items():
+        found = f"its slot stands at {each['slot']}, past {each['stored']}, which is what the connector has stored"
+        step = "do not start it; `make up UP=--accept-gap` goes on, `make repair` brings what is missing"
+        yield Finding("slot-ahead", "broken", name, found, step)
+    slots = {slot["name"]: slot for slot in facts["slots"]}
+    if facts["components"]["postgres"]["state"] == "running":
+        for name, each in facts["captures"].items():
+            if each["slot"] not in slots:
+                found = f"its slot {each['slot']} is not in PostgreSQL"
+                yield Finding("slot-lost", "broken", name, found, "`make up UP=--renew-slot` makes a new one")
+    for name, slot in slots.items():
+        yield from _slot(name, slot, limits)
+
+
+def _slot(name: str, slot: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    if slot["wal_status"] == "lost":
+        found = "PostgreSQL has removed the log that it needs"
+        yield Finding("slot-lost", "broken", name, found, "`make up UP=--renew-slot` makes a new one")
+        return
+    left, cap = slot["left_bytes"], slot["cap_bytes"]
+    if cap and left is not None and left * 100 < cap * limits.slot_left_percent:
+        found = f"it is lost after {_bytes(max(0, left))} more of log; it retains {_bytes(slot['retained_bytes'] or 0)}"
+        step = "see to it that the connector reads; raise max_slot_wal_keep_size if there is room"
+        yield Finding("slot-near-cap", "broken", name, found, step)
+    idle = slot["inactive_s"]
+    if not slot["active"] and idle is not None and idle > limits.slot_inactive_s:
+        found = f"nobody has read it for {idle:.0f} s; it retains {_bytes(slot['retained_bytes'] or 0)}"
+        yield Finding(
+            "slot-inactive", "warning", name, found, "start its connector, or drop the slot if nobody needs it"
+        )
+
+
+def _connectors(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    if facts["components"]["connect"]["state"] != "running":
+        return
+    if not any(facts["topic"].startswith(f"{each['prefix']}.") for each in facts["captures"].values()):
+        found = f"no connector is registered that writes {facts['topic']}"
+        yield Finding("connector-missing", "broken", "connect", found, "`make up` registers it")
+    for name, each in facts["connectors"].items():
+        if "FAILED" in (each["connector"], *each["tasks"]):
+            step = "mend the cause, then restart it (the runbook has the line)"
+            yield Finding("connector-failed", "broken", name, str(each["trace"]), step)
+        elif each["connector"] in ("PAUSED", "STOPPED"):
+            yield Finding("connector-paused", "broken", name, f"it is {each['connector']}", "`make up` resumes it")
+        elif not each["tasks"]:
+            found = "it has no task: Connect has not started one, or is moving it"
+            yield Finding("connector-failed", "warning", name, found, "see again in a minute, then the log of Connect")
+
+
+def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    slots = {slot["name"]: slot for slot in facts["slots"]}
+    for name, each in facts["captures"].items():
+        age, slot = facts["heartbeats"].get(each["database"]), slots.get(each["slot"])
+        if age is None or slot is None or not slot["active"]:
+            continue  # another finding says why
+        silent = min(age, slot["active_s"] or 0)  # a connector that has just come back has not had its first beat yet
+        if silent > limits.heartbeat_s:
+            found = f"it reads its slot, but has not written its heartbeat for {silent:.0f} s"
+            step = "see the log of Connect; a lock on dbz.heartbeat or a frozen worker stops it"
+            yield Finding("heartbeat-stale", "broken", name, found, step)
+
+
+def _topics(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    if facts["components"]["kafka"]["state"] != "running":
+        return
+    read = {each["topic"]: name for name, each in facts["queries"].items() if each["position"]}
+    for topic in sorted({facts["alerts_topic"], *read} - facts["topics"].keys()):
+        by = f"; {read[topic]} has read it" if topic in read else ""
+        yield Finding("topic-missing", "broken", topic, f"there is no such topic{by}", "`make up` makes what it can")
+    for name, each in facts["queries"].items():
+        found = facts["topics"].get(each["topic"])
+        for partition, offset in each["position"].items() if found else ():
+            start, end = found["starts"].get(partition, 0), found["ends"].get(partition, 0)
+            if not start <= offset <= end:
+                text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
+                runbook: Runbook = "records-gone" if offset < start else "topic-replaced"
+                yield Finding(runbook, "broken", name, text, "`make audit` says what is missing; see the runbook")
+
+
+def _drivers(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    driver = facts["driver"]
+    if driver["dead"]:
+        found = f"the driver (pid {driver['pid']}) has ended without a word; it ran {', '.join(driver['dead'])}"
+        step = "start detect_fraud again with the same options; it goes on where it was"
+        yield Finding("driver-dead", "broken", "driver", found, step)
+    if driver["frozen"]:
+        pids = " ".join(map(str, driver["frozen"]))
+        found = f"the driver (pid {driver['pid']}) or a part of it is stopped by a signal: {pids}"
+        yield Finding("driver-frozen", "broken", "driver", found, f"`kill -CONT {pids}`, or kill it and start it again")
+        return
+    running = [each for each in facts["queries"].values() if each["state"] == "running"]
+    waiting = max((each["lag_s"] or 0 for each in running), default=0)
+    quiet = facts["at"] - max((each["last_at"] or 0 for each in running), default=0)
+    silent = min(quiet, waiting, driver["uptime_s"] or 0)
+    if running and silent > limits.silent_s:
+        found = f"records wait, and no query of the driver (pid {driver['pid']}) has ended a batch for {silent:.0f} s"
+        yield Finding("driver-frozen", "broken", "driver", found, "see its log; kill it (pid) and start it again")
+
+
+def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for name, each in facts["queries"].items():
+        state, _, why = each["state"].partition(": ")
+        if "failed" in state:
+            severity: Severity = "warning" if state.startswith("shadow") else "broken"
+            step = "mend the cause, then start detect_fraud again; the others run on"
+            yield Finding("query-failed", severity, name, why or state, step)
+        elif state == "running" and (each["lag_s"] or 0) > limits.behind_s:
+            found = f"{each['lag_records']:,} offsets wait, the oldest for {each['lag_s']:.0f} s"
+            yield Finding("query-behind", "warning", name, found, "see its batch time; more cores, or fewer rules")
+        if each["holds"] is False:
+            found = f"read {each['read']:,}, but its parts sum up to {sum(each['parts'].values()):,}"
+            yield Finding("records-unaccounted", "broken", name, found, "`make audit` names the records")
+        if each["recent_unreadable"] > limits.quarantined and name == "mirror_transactions":
+            found = f"{each['recent_unreadable']:,} messages that cannot be read in the last ten minutes"
+            step = f"`{_LAKE_QUERY}` says why"
+            yield Finding("quarantine-growing", "warning", name, found, step)
+
+
+_LAKE_QUERY = "SELECT reason, count(*) FROM quarantine GROUP BY reason"
+
+
+def _tables(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for name, each in facts["tables"].items():
+        if each["small_files"] > limits.small_files:
+            found = f"{each['small_files']:,} of its {each['files']:,} files are under 1 MiB"
+            yield Finding("small-files", "warning", name, found, "OPTIMIZE it while its writer is stopped")
+
+
+def _canaries(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    canary = facts["canary"]
+    if canary is None:
+        return
+    age = facts["at"] - canary["arrived_at"] if canary["arrived_at"] else None
+    if age is None or age > limits.canary_s:
+        since = "none ever has" if age is None else f"the last one did {age:.0f} s ago"
+        found = f"no canary has come out as an alert in time; {since}"
+        yield Finding(
+            "canary-late",
+            "broken",
+            "canary",
+            found,
+            "`./spark-submit.sh send_canary` tries again; see what else is found",
+        )
+
+
+def _budgets(facts: Facts, budgets: Mapping[str, int]) -> Iterator[Finding]:
+    for rule, budget in budgets.items():
+        made = facts["alerts"].get(rule, {}).get("last_day", 0)
+        if made > budget:
+            found = f"{made:,} alerts in 24 hours, its budget is {budget:,} a day"
+            yield Finding("alerts-over-budget", "warning", rule, found, "`./spark-submit.sh triage_alerts budget`")
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+_CHECKS: tuple[Callable[[Facts, Limits], Iterator[Finding]], ...] = (
+    _components, _versions, _disks, _slots, _connectors, _heartbeats, _topics, _drivers, _queries, _tables, _canaries,
+)  # fmt: skip

@@ -1,0 +1,68 @@
+"""What a gatherer of facts keeps between two looks, so that it reads only what is new."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fraudstream.check.observe import Progress
+from fraudstream.config import Pipeline
+from fraudstream.stack.queries import conserved, query_states, states_of
+from fraudstream.stack.status import size
+from fraudstream.streams import progress as files
+from fraudstream.streams.queries import ARCHIVE, SHADOW_ARCHIVE
+
+RECENT_S = 600.0
+_DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")
+
+
+@dataclass
+class Memory:
+    """Batches read so far, and the newest versions of the lake's tables with what they hold."""
+
+    batches: dict[str, Progress] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
+    alerts: dict[str, Any] = field(default_factory=dict)
+
+    def queries(self, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+        """By name of every query that has left a trace: state (queries.states_of), told (what its driver said last),
+        topic, position (next offset by partition, behind the last committed batch), batches, read, parts, holds
+        (queries.conserved), dropped (changes of rows that a rule ignored, by reason), last_at (epoch seconds), batch_s,
+        state_bytes, checkpoint_bytes, recent_unreadable (of the last ten minutes)."""
+        told = query_states(pipeline.progress)[1]
+        states = states_of(Path(pipeline.progress), Path(pipeline.checkpoints))
+        topics = {ARCHIVE: pipeline.kafka.alerts_topic, SHADOW_ARCHIVE: pipeline.kafka.shadow_topic}
+        return {
+            name: {
+                "state": state,
+                "told": told.get(name, ""),
+                "topic": topics.get(name, pipeline.kafka.transactions_topic),
+                "position": _position(pipeline.checkpoint(name)),
+                "checkpoint_bytes": size(Path(pipeline.checkpoint(name))),
+                **self._batches(pipeline, name),
+            }
+            for name, state in states.items()
+        }
+
+    def _batches(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
+        found = self.batches.setdefault(name, Progress(Path(pipeline.progress, f"{name}.jsonl")))
+        found.update()
+        begin, duration = time.time() - RECENT_S, found.last.get("duration_ms")
+        return {
+            "batches": found.batches,
+            **conserved(found.sums, "judged" in found.sums),
+            "dropped": {reason: found.sums[reason] for reason in _DROPPED if reason in found.sums},
+            "last_at": found.last.get("at"),
+            "batch_s": None if duration is None else duration / 1000,
+            "state_bytes": found.last.get("state_bytes"),
+            "recent_unreadable": sum(count for at, count in found.unreadable if at >= begin),
+        }
+
+
+def _position(checkpoint: str) -> dict[int, int]:
+    try:
+        return files.by_number(files.position(checkpoint))
+    except (OSError, ValueError, IndexError):
+        return {}  # a file that Spark is just writing or removing
