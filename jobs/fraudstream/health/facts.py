@@ -77,8 +77,8 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
 def _captures(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     return {
         name: {
-            "slot": str(config.get("slot.name", "debezium")),
-            "database": str(config.get("database.dbname")),
+            "slot": guard.slot_of(config)[0],
+            "database": guard.slot_of(config)[1],
             "prefix": str(config.get("topic.prefix")),
         }
         for name, config in configs.items()
