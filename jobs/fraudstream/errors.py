@@ -22,6 +22,7 @@ Runbook = Literal[
     "driver-frozen",
     "heartbeat-stale",
     "kafka-down",
+    "metrics-gone",
     "postgres-down",
     "quarantine-growing",
     "query-behind",

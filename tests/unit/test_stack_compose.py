@@ -22,6 +22,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(:\?[^}]*)?\}")
 ALLOWED = {
     "image", "command", "entrypoint", "environment", "ports", "volumes", "depends_on", "healthcheck", "shm_size",
+    "profiles", "network_mode",
 }  # fmt: skip
 
 

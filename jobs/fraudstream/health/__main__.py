@@ -9,11 +9,9 @@ from pathlib import Path
 
 from fraudstream import cli, options
 from fraudstream.config import RULES_FILE, load_pipeline
-from fraudstream.errors import FraudstreamError
-from fraudstream.health.facts import gather
-from fraudstream.health.findings import Finding, findings
-from fraudstream.health.limits import load_limits
-from fraudstream.rulebook.catalog import load_rules
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.findings import Finding
+from fraudstream.health.limits import limit, load_limits
 from fraudstream.stack.settings import load_settings
 
 
@@ -22,22 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     limits = load_limits(dict(given.limit))
     settings, pipeline = load_settings(), load_pipeline(given.config)
-    facts = gather(settings, pipeline)
-    found = findings(facts, limits, budgets(given.rules_file))
+    facts, found = Doctor(settings, pipeline, limits, given.rules_file).look()
     if given.json:
         listed = [each._asdict() for each in found]
         print(json.dumps({"healthy": not found, "findings": listed, "facts": facts}, indent=2, default=str))
     else:
         print(_text(found, facts["home"]))
     return 1 if found else 0
-
-
-def budgets(rules_file: Path) -> dict[str, int]:
-    """The alerts a day of each live rule that has a budget; none if the file cannot be used: detect_fraud says that."""
-    try:
-        return {rule.name: rule.budget for rule in load_rules(rules_file) if rule.status == "live" and rule.budget}
-    except FraudstreamError:
-        return {}
 
 
 def _text(found: Sequence[Finding], home: str) -> str:
@@ -51,14 +40,6 @@ def _text(found: Sequence[Finding], home: str) -> str:
         )
         lines.append(f"        next: {each.next}")
     return "\n".join(lines)
-
-
-def limit(text: str) -> tuple[str, str]:
-    """NAME=VALUE as two."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, like disk_free_bytes=1000000000.")
-    return name.strip(), value.strip()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -50,6 +51,14 @@ def load_limits(changes: Mapping[str, str] | None = None, path: Path = LIMITS_FI
         raise ConfigError(f"{path}: {', '.join(missing)} is missing; add it, a whole number.")
     values = {name: _whole(found[name], f"{path}: {name}") for name in names}
     return Limits(**values | {name: _whole(text, f"--limit {name}") for name, text in (changes or {}).items()})
+
+
+def limit(text: str) -> tuple[str, str]:
+    """NAME=VALUE as two."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, like disk_free_bytes=1000000000.")
+    return name.strip(), value.strip()
 
 
 def _require_known(found: Mapping[Any, Any], names: list[str], where: str) -> None:
