@@ -1,4 +1,4 @@
-"""The metrics' text, the endpoint, and the files that use the metrics: each name and label in them is one that comes."""
+"""The metrics, the endpoint, and the files that use the metrics: each name and label in them is one that comes."""
 
 from __future__ import annotations
 
