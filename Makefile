@@ -6,7 +6,7 @@ VENV := .venv
 RUN := PYTHONPATH=jobs $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down status doctor purge demo compare backtest test test-unit test-spark test-stack lint mutants new-rule lock
+.PHONY: $(shell sed -nE 's/^([a-z -]+):.*## .*/\1/p' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -39,6 +39,9 @@ purge: $(STAMP) ## stop the stack and remove its data
 
 demo: $(STAMP) ## write, detect, check: DEMO_SECONDS=60 DEMO_RATE=2000 DEMO_PROFILE=exercise|realistic|hot
 	@$(RUN) -m fraudstream.check.demo
+
+soak: $(STAMP) ## the demo for an hour (SOAK_SECONDS=3600): does memory, lag, batch time or latency grow?
+	@$(RUN) -m fraudstream.check.demo --name soak --seconds $(or $(SOAK_SECONDS),3600)
 
 compare: $(STAMP) ## polling, JDBC and CDC on the same rows: GRID=small (20 minutes) or full (hours)
 	@$(RUN) jobs/compare_jdbc_cdc.py --grid $(or $(GRID),small)

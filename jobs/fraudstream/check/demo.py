@@ -52,6 +52,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     ):
         value = os.environ.get(f"DEMO_{name.upper()}") or default
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (default: {default})")
+    parser.add_argument("--name", default="demo", choices=("demo", "soak"), help="folder of the run (default: demo)")
     given = parser.parse_args(argv)
     if given.profile not in PROFILES:
         raise ConfigError(f"DEMO_PROFILE (--profile) is {given.profile!r}; it must be one of {', '.join(PROFILES)}.")
@@ -60,6 +61,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         seconds=_whole("seconds", given.seconds, 5, 86_400),
         rate=_whole("rate", given.rate, 1, 100_000),
         seed=_whole("seed", given.seed, 0, 2**63 - 1),
+        name=given.name,
     )
 
 
@@ -72,12 +74,12 @@ def _whole(name: str, text: str, low: int, high: int) -> int:
 
 
 def _demo(options: Options, user: StackSettings) -> int:
-    home = user.home / "demo"
+    home = user.home / options.name
     os.environ["FRAUDSTREAM_HOME"] = str(home)
     settings, pipeline = load_settings(home), load_pipeline()
     rules = [rule for rule in load_rules(RULES_FILE) if rule.status == "live"]
     home.mkdir(parents=True, exist_ok=True)
-    with alone(home, "demo"):
+    with alone(home, options.name):
         _make_room(user, settings, pipeline)
         print(
             f"profile {options.profile}, {options.rate:,} rows/s for {options.seconds} s; starting, catching up and "

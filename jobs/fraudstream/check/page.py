@@ -47,6 +47,7 @@ def _plots(report: Mapping[str, Any], run: Run) -> dict[str, str]:
         "stages": plots.stages_plot({rule: report["rules"][rule]["stages_ms"] for rule in rules}),
         "alerts": plots.alerts_plot(alerts, run.began, written),
         "lag": plots.lag_plot(series, [*run.batched, MIRROR, ARCHIVE]),
+        "memory": plots.memory_plot(run.resources, run.began) if run.resources else "",
     }
 
 

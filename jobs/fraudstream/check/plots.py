@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fraudstream.check import timeline
 from fraudstream.check.observe import ARCHIVE, Latencies
+from fraudstream.check.resources import Resources
 
 # Of middle lightness: readable on white and on black.
 COLOURS = ("#3b82d6", "#d9822b", "#2e9e6b", "#a259c4", "#d64550", "#7d8794")
@@ -127,6 +128,19 @@ def lag_plot(series: Mapping[str, Any], queries: Sequence[str]) -> str:
     axes.set_ylabel("seconds behind")
     _finish(axes)
     return as_svg(made, "lag")
+
+
+def memory_plot(readings: Sequence[Resources], begin: float) -> str:
+    """Memory of each group of processes over time."""
+    made, (axes,) = figure()
+    for number, group in enumerate(sorted({name for each in readings for name in each.memory})):
+        found = [(each.at - begin, each.memory[group]) for each in readings if group in each.memory]
+        axes.plot(*zip(*found, strict=True), label=group, color=_colour(number))
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("MiB")
+    axes.yaxis.set_major_formatter(_thousands())
+    _finish(axes)
+    return as_svg(made, "memory")
 
 
 def stages_plot(stages: Mapping[str, Mapping[str, int | None]]) -> str:

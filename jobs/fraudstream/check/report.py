@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 
-from fraudstream.check import timeline
+from fraudstream.check import growth, timeline
 from fraudstream.check.observe import Latencies, Progress, Sample
+from fraudstream.check.resources import Resources
 from fraudstream.stack.java import require_java
 from fraudstream.stack.settings import StackSettings
 
@@ -38,6 +39,7 @@ class Run:
     progress: Mapping[str, Progress]
     batched: Sequence[str]
     """Rules whose progress tells their lag: those in micro-batches."""
+    resources: Sequence[Resources] = ()
 
     @property
     def warm(self) -> tuple[float, float]:
@@ -48,13 +50,14 @@ class Run:
 def assemble(run: Run, checked: Mapping[str, Any], settings: StackSettings, series_file: str) -> dict[str, Any]:
     """The report: the check's result with latency and lag of the warm window, versions and machine beside it."""
     found = timeline.series(run.samples, run.began)
+    grown = growth.of_run(run, found)
     rules = {
         name: {**figures, **_speed(run, name), "stages_ms": _stages(run, name)}
         for name, figures in checked["rules"].items()
     }
     return {
-        "passed": checked["passed"],
-        "failures": checked["failures"],
+        "passed": checked["passed"] and not grown["failures"],
+        "failures": [*checked["failures"], *grown["failures"]],
         "options": dict(run.options),
         "started_at": datetime.fromtimestamp(run.began, UTC).isoformat(timespec="seconds"),
         "versions": versions(settings),
@@ -67,6 +70,7 @@ def assemble(run: Run, checked: Mapping[str, Any], settings: StackSettings, seri
         "rules": rules,
         "lag": _lag(run, found),
         "queries": {name: _batches(each, run.warm) for name, each in run.progress.items()},
+        "growth": {name: each for name, each in grown.items() if name != "failures"},
         "series_file": series_file,
     }
 

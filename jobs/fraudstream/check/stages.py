@@ -18,6 +18,7 @@ from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
 from fraudstream.check.once import Interrupted
 from fraudstream.check.redeliver import redelivering
 from fraudstream.check.report import Run
+from fraudstream.check.resources import metering
 from fraudstream.check.verify import verify
 from fraudstream.check.watch import Watch, wait_for_queries
 from fraudstream.config import Pipeline
@@ -32,6 +33,7 @@ _SHARES = ("--update-share", "0.01", "--delete-share", "0.002")
 # Users that no profile has: their rows warm the queries up (a first batch compiles and starts Python workers for
 # 5 to 15 s) and raise no alert.
 _WARM_USERS = range(2_000_001, 2_000_017)
+_METER_S = 10.0
 _WARM = """
     INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)
     SELECT user_id, 1.00, 'VISA', 1 FROM unnest(%s) AS user_id
@@ -47,6 +49,7 @@ class Options:
     seconds: int
     rate: int
     seed: int
+    name: str = "demo"
 
 
 def run_and_check(
@@ -70,7 +73,8 @@ def run_and_check(
             watch = Watch(settings, observer, show, spark, pipeline.progress)
             _warm_up(settings, watch)
             spark_start_s = time.monotonic() - began
-            written_from = _write(options, settings, pipeline, watch, observer)
+            with metering(settings, pipeline, _METER_S) as meter:
+                written_from = _write(options, settings, pipeline, watch, observer)
             _catch_up(watch, observer)
         _say("stopping Spark")
         spark.stop()
@@ -84,6 +88,7 @@ def run_and_check(
         options=asdict(options), began=samples[0].at, produced=_produced(watch, written_from),
         stack_start_s=stack_start_s, spark_start_s=spark_start_s, samples=samples, alerts=observer.alerts,
         progress=observer.progress,
+        resources=meter.readings,
         batched=[rule.name for rule in rules if rule.trigger != "real-time" or not pipeline.triggers.real_time_enabled],
     )  # fmt: skip
     return run, checked

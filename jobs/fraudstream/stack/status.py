@@ -67,17 +67,17 @@ def _component(settings: StackSettings, name: str, answers: bool) -> dict[str, A
     found: dict[str, Any] = {"state": "stopped", "pid": None, "port": port, "log": str(log)}
     if process is not None:
         found |= {"state": "running" if answers else "not answering", "pid": process.pid}
-        found |= {"uptime_s": round(time.time() - process.create_time(), 1), "memory_bytes": _memory(process)}
+        found |= {"uptime_s": round(time.time() - process.create_time(), 1), "memory_bytes": memory_of(process)}
     elif crashed(settings, name):
         found |= {"state": "crashed", "last_lines": tail(log, 3)}
     return found
 
 
-def _memory(process: psutil.Process) -> int:
-    """Memory of the process and its children, a page that n processes share counted as 1/n in each of them where the
-    system tells that (Linux), else once each."""
+def memory_of(process: psutil.Process, *, children: bool = True) -> int:
+    """Memory in bytes of the process and its children, a page that n processes share counted as 1/n in each of them
+    where the system tells that (Linux), else once each."""
     total = 0
-    for each in (process, *process.children(recursive=True)):
+    for each in (process, *(process.children(recursive=True) if children else ())):
         try:
             found = each.memory_full_info()
         except psutil.Error:

@@ -46,6 +46,8 @@ _COUNTS = (
     *(f"count_if(entry = '{entry}') as {entry}" for entry in ENTRIES),
     f"count_if({_IS_CHANGE}) as changes",
     f"min(case when {_IS_CHANGE} then lsn end) as lowest_lsn",
+    f"min(case when {_IS_CHANGE} then id end) as first_id",
+    f"max(case when {_IS_CHANGE} then id end) as last_id",
     "max(case when op = 't' then lsn end) as truncated",
 )
 
@@ -115,7 +117,8 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         changes = events.where(_IS_CHANGE)
         if counts["changes"]:
             append(changes, "transaction_changes", batch_id)
-            _merge(current, newest_changes(changes))
+        if counts["first_id"] is not None:
+            _merge(current, newest_changes(changes), counts["first_id"], counts["last_id"])
         truncated = max(truncated, counts["truncated"] or -1)
         # The truncate itself is the lowest change where it comes with rows written after it.
         if (counts["lowest_lsn"] or 0) <= truncated:
@@ -125,10 +128,12 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
     return mirror
 
 
-def _merge(current: DeltaTable, changes: DataFrame) -> None:
+def _merge(current: DeltaTable, changes: DataFrame, first_id: int, last_id: int) -> None:
+    """Merge changes of rows from `first_id` to `last_id`. The bounds change nothing but that files without such ids,
+    most of a large table, are not read: Delta does not find them out by itself."""
     (
         current.alias("current")
-        .merge(changes.alias("change"), "current.id = change.id")
+        .merge(changes.alias("change"), f"current.id = change.id and current.id between {first_id} and {last_id}")
         .whenMatchedUpdateAll(_NEWER)
         .whenNotMatchedInsertAll()
         .execute()

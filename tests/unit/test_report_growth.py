@@ -1,0 +1,59 @@
+"""What counts as growing over a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fraudstream.check.growth import Limit, trend
+from fraudstream.check.report import assemble
+from fraudstream.check.resources import Resources
+from fraudstream.stack.settings import load_settings
+from report_runs import checked, made_up_run
+
+MINUTES = [60.0 * minute for minute in range(31)]  # what counts are minutes 10 to 30: seven in each part
+
+
+@pytest.mark.parametrize(
+    ("value", "grows"),
+    [
+        (lambda minute: 500.0, False),
+        (lambda minute: min(500.0, 50.0 * minute), False),  # it fills up to minute 10
+        (lambda minute: 500.0 + minute, False),  # 13 to 14 more between the parts' middles: within the amount
+        (lambda minute: 500.0 + 10 * minute, True),
+        (lambda minute: 500.0 if minute < 29 else 5000.0, False),  # two readings are no trend
+        (lambda minute: 900.0 - 10 * minute, False),
+    ],
+)
+def test_what_grows_after_the_first_third_of_a_run_is_told_from_what_fills_or_jumps(value, grows):
+    found = trend(MINUTES, [value(minute) for minute in range(31)], Limit(factor=1.05, amount=20))
+    assert found is not None
+    assert found.grows is grows
+
+
+def test_the_medians_are_those_of_the_last_third_and_of_the_one_after_the_warm_up():
+    found = trend(MINUTES, [float(minute) for minute in range(31)], Limit(factor=10, amount=0))
+    assert found is not None
+    assert (found.middle, found.end, found.greatest, found.grows) == (13.0, 27.0, 30.0, False)
+
+
+def test_too_few_readings_tell_nothing():
+    assert trend([], [], Limit(factor=1, amount=0)) is None
+    assert trend(MINUTES[:12], [1.0] * 12, Limit(factor=1, amount=0)) is None
+
+
+def test_a_long_run_whose_memory_grows_fails_and_a_short_one_says_nothing():
+    for seconds, failures in ((60, 0), (1900, 1)):
+        run = made_up_run(seconds)
+        grown = [
+            Resources(
+                at=run.began + at, memory={"kafka": 500.0, "spark jvm": 2000.0 + at}, disk={}, files={"alerts": 40}
+            )
+            for at in range(0, seconds, 10)
+        ]
+        run = replace(run, resources=grown, alerts={}, batched=[])
+        report = assemble(run, checked(), load_settings(), "series.json")
+        found = [failure for failure in report["failures"] if "memory_mib" in failure]
+        assert len(found) == failures, report["failures"]
+        assert report["passed"] is not bool(failures)
