@@ -7,7 +7,8 @@ export PYTHONPATH=jobs
 part() {
   case $1 in
     lint) .venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . && .venv/bin/mypy ;;
-    unit | spark | stack) .venv/bin/python -m pytest -q "tests/$1" ;;
+    unit) .venv/bin/python -m pytest -q -n 2 --dist loadscope tests/unit ;;
+    spark | stack) .venv/bin/python -m pytest -q "tests/$1" ;;
     *) echo "error: no part '$1'; there are lint, unit, spark and stack" >&2; return 2 ;;
   esac
 }
