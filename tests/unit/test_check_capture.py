@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fraudstream import canary
 from fraudstream.check.capture import captured_changes, compare_capture, read_copies, read_ledger
 from fraudstream.check.oracle import arrivals
 from golden.topics import messages_of
@@ -56,6 +57,12 @@ def test_a_change_that_the_topic_has_twice_is_doubled(compared):
 
 def test_a_copy_that_the_check_injected_does_not_count(compared):
     assert compared([[c(1)]], "c 1 u1 10.00 +0\ncopy 1", copies=[(0, 1)])[0]["doubled"] == 0
+
+
+def test_a_canary_is_in_no_ledger_and_counts_nowhere(compared, monkeypatch):
+    monkeypatch.setattr(canary, "USER", 1002)
+    topic = "c 1 u1 10.00 +0\nc 2 u2 10.00 +0"
+    assert compared([[c(1)]], topic) == ({"lost": 0, "doubled": 0}, [])
 
 
 def test_a_change_with_other_values_is_lost_and_doubled(compared):

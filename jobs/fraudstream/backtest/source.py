@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fraudstream import lake
+from fraudstream.canary import NOT_CANARY
 from fraudstream.changes import COLUMNS, CORRECTS, ENTERS, batch_of, corrected_batch
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.arrivals import Batch
@@ -89,11 +90,13 @@ def _known(batch: Batch, moment: int) -> Batch:
 
 
 def history_of_lake(folder: str) -> History:
-    """The changes that the mirror has written, in the order of the topic. Raises FraudstreamError if there are none."""
+    """The changes that the mirror has written, in the order of the topic; the canary's are left out. Raises
+    FraudstreamError if there are none."""
     table = "transaction_changes"
     named = ", ".join(f'"{name}"' for name in COLUMNS)
     order = 'ORDER BY "partition", "offset"'
-    changes = lake.query(folder, table, f"SELECT {named} FROM {table} WHERE {ENTERS} OR {CORRECTS} {order}")
+    wanted = f"({ENTERS} OR {CORRECTS}) AND {NOT_CANARY}"
+    changes = lake.query(folder, table, f"SELECT {named} FROM {table} WHERE {wanted} {order}")
     topics = sorted(set(changes["topic"].unique().to_pylist()))
     if not topics:
         raise FraudstreamError(
@@ -105,7 +108,11 @@ def history_of_lake(folder: str) -> History:
             f"{folder}/{table} has changes of {len(topics)} topics ({', '.join(topics[:3])}), which have no order "
             "among each other; a backtest takes a lake with one."
         )
-    counts = lake.query(folder, table, f"SELECT entry, count(*) AS rows FROM {table} WHERE NOT {ENTERS} GROUP BY entry")
+    entry = f"CASE WHEN {NOT_CANARY} THEN entry ELSE 'canary' END"
+    others = f"NOT ({ENTERS} AND {NOT_CANARY})"
+    counts = lake.query(
+        folder, table, f"SELECT {entry} AS entry, count(*) AS rows FROM {table} WHERE {others} GROUP BY {entry}"
+    )
     left_out = dict(sorted((row["entry"], row["rows"]) for row in counts.to_pylist()))
     return history_of_changes(changes, topics[0], f"{folder}/{table}", left_out)
 

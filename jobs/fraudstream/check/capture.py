@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from fraudstream import canary
 from fraudstream.cdc.envelope import ChangeEvent, Row
 from fraudstream.check.oracle import Arrival
 from fraudstream.input import ledger as ledger_file
@@ -85,8 +86,9 @@ def _micros(text: str | None) -> int | None:
 
 
 def captured_changes(topic: Iterable[Arrival], copies: set[tuple[int, int]]) -> Captured:
-    """The distinct changes of the topic without injected `copies`. The two halves of a key change are one update;
-    changes of one row wait for each other's commits, so across partitions the LSN orders them."""
+    """The distinct changes of the topic without injected `copies`, and without the canary's, which no ledger has. The
+    two halves of a key change are one update; changes of one row wait for each other's commits, so across partitions
+    the LSN orders them."""
     changes: dict[int, list[tuple[int, int, Operation]]] = defaultdict(list)
     snapshot: set[int] = set()
     halves: dict[int, int] = defaultdict(int)
@@ -97,7 +99,7 @@ def captured_changes(topic: Iterable[Arrival], copies: set[tuple[int, int]]) -> 
             continue
         if event.op == "t":
             truncates += 1
-        if event.row is None:
+        if event.row is None or event.row.user_id == canary.USER:
             continue
         if event.op == "r":
             snapshot.add(event.row.id)

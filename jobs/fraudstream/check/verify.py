@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fraudstream import canary
 from fraudstream.check import places
 from fraudstream.check.capture import captured_changes, compare_capture, read_copies, read_ledger
 from fraudstream.check.compare import (
@@ -177,8 +178,9 @@ def _precision_recall(settings: StackSettings, verdicts: Mapping[str, tuple[Sett
 
 
 def _standing(verdict: Verdict) -> set[int]:
-    """The transactions whose alert is not withdrawn in the end."""
-    last = {alert.transaction_id: alert.status for alert in verdict.alerts}
+    """The transactions whose alert is not withdrawn in the end, the canary's left out."""
+    alerts = [alert for alert in verdict.alerts if alert.arrival.row.user_id != canary.USER]
+    last = {alert.transaction_id: alert.status for alert in alerts}
     return {transaction for transaction, status in last.items() if status != "withdrawn"}
 
 

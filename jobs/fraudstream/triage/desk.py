@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fraudstream import lake
+from fraudstream.canary import NOT_CANARY
 from fraudstream.triage import tables
 from fraudstream.triage.times import to_micros
 
@@ -114,7 +115,7 @@ def in_order(labels: Iterable[Label]) -> list[Label]:
 
 
 def open_desk(folder: str, at: int | None = None) -> Desk:
-    """The desk of a lake. Raises FraudstreamError if it has no alerts table."""
+    """The desk of a lake, without the canary's alerts. Raises FraudstreamError if it has no alerts table."""
     return desk_at(at, _alerts(folder), recorded_labels(folder), _snoozes(folder))
 
 
@@ -127,7 +128,7 @@ def _alerts(folder: str) -> list[Alert]:
         SELECT alert_id, rule, user_id, transaction_id, CAST(coalesce(amount, 0) * 100 AS BIGINT) AS cents,
                CAST(coalesce(event_time, committed_at, detected_at) AS BIGINT) AS at,
                coalesce({is_withdrawn}, false) AS withdrawn
-        FROM alerts
+        FROM alerts WHERE {NOT_CANARY}
         """,
     )
     columns = (found[name].to_pylist() for name in Alert._fields)

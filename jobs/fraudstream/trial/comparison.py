@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream import alerts, lake
+from fraudstream.canary import NOT_CANARY
 from fraudstream.config import Pipeline
 from fraudstream.errors import ConfigError, FraudstreamError
 from fraudstream.rulebook.catalog import Rule
@@ -129,7 +130,8 @@ def _alerts(rule: Rule, table: str, folder: str, begin: Offsets, end: Offsets) -
         return {}  # it is made with the first alert
     stands = "coalesce(status, 'open') <> 'withdrawn'" if "status" in columns else "true"
     of_rule = f"rule = {lake.literal(rule.name)} AND rule_version = {lake.literal(rule.version)}"
-    rows = lake.query(folder, table, f"SELECT {_COLUMNS} FROM {table} WHERE {of_rule} AND {stands}").to_pylist()
+    wanted = f"{of_rule} AND {stands} AND {NOT_CANARY}"
+    rows = lake.query(folder, table, f"SELECT {_COLUMNS} FROM {table} WHERE {wanted}").to_pylist()
     return {
         row["transaction_id"]: row
         for row in rows
