@@ -25,8 +25,11 @@ class Record(NamedTuple):
     timestamp: int
 
 
-def read_topic(bootstrap: str, topic: str, options: Mapping[str, str] | None = None) -> Iterator[Record]:
-    """All committed records of the topic from its beginning to its end now, by offset within each partition.
+def read_topic(
+    bootstrap: str, topic: str, options: Mapping[str, str] | None = None, start: Mapping[int, int] | None = None
+) -> Iterator[Record]:
+    """All committed records of the topic from its beginning (or `start`, by partition) to its end now, by offset within
+    each partition.
 
     `options` are Spark's Kafka options ("kafka.security.protocol" ...), passed on. Raises StackError if the topic is
     not there or the broker stops answering.
@@ -34,7 +37,8 @@ def read_topic(bootstrap: str, topic: str, options: Mapping[str, str] | None = N
     consumer = Consumer(consumer_settings(bootstrap, options))
     try:
         partitions = partitions_of(consumer, topic)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        begin = start or {}
+        consumer.assign([TopicPartition(topic, partition, begin.get(partition, 0)) for partition in partitions])
         yield from _to_the_end(consumer, topic, set(partitions))
     finally:
         consumer.close()
