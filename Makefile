@@ -51,6 +51,9 @@ backtest: $(STAMP) ## make 1.8 million payments with known frauds and try every 
 	@$(RUN) jobs/backtest_rules.py --transactions run/world/transactions.parquet \
 	  --labels run/world/labels.parquet --home run/backtest
 
+audit: $(STAMP) ## compare database, topic, lake and alerts with each other (AUDIT="--since 1h")
+	@$(RUN) jobs/audit_pipeline.py $(AUDIT)
+
 test: $(STAMP) ## every test; each part prints its time
 	@tests/run.sh lint unit spark stack
 

@@ -1,0 +1,1 @@
+"""The audit: what was committed, captured, mirrored, judged and archived, compared with each other."""
