@@ -183,6 +183,11 @@ def _head(trace: str) -> str:
     return " ... ".join([lines[0].strip(), *causes[-1:]])[:600]
 
 
+def restart_failed(settings: StackSettings, name: str) -> None:
+    """Start the connector and its tasks again where they have failed. Does not wait."""
+    _call(settings, "POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
+
+
 def delete_connector(settings: StackSettings, name: str) -> bool:
     """Delete a connector; its slot and offsets stay. Returns whether it was registered."""
     try:
