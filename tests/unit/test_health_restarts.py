@@ -76,6 +76,16 @@ def test_calm_minutes_make_the_next_failure_a_first_one_and_fewer_do_not():
         assert clock.state["tries"] == tries
 
 
+def test_calm_begins_anew_with_each_failure():
+    part = Fake(heals=0)
+    clock = Clock(part)
+    for seconds, heals in ((100, 1), (3, 1), (40, 2)):  # well, failed and started again, well, failed again
+        clock.until(int(part.now) + seconds)
+        part.heals = heals + (seconds == 40)
+    clock.until(int(part.now) + 1)
+    assert clock.state["tries"] == 2
+
+
 def test_what_is_forbidden_is_not_started_and_told_once_with_its_runbook():
     part = Fake(found=Problem("moved", "slot-ahead"))
     clock = Clock(part)

@@ -126,11 +126,19 @@ class Progress:
         """The line that was written last."""
         self.unreadable: list[tuple[float, int]] = []
         """(epoch seconds, records) per batch that had any."""
+        self._forgotten = 0
 
     @property
     def batches(self) -> int:
         """Number of batches committed."""
-        return len(self._batches)
+        return self._forgotten + len(self._batches)
+
+    def forget(self, keep: int) -> None:
+        """Keep the sums, and of single batches the last ones: a line that repeats a batch comes soon after it."""
+        for batch in list(self._batches)[: max(0, len(self._batches) - keep)]:
+            del self._batches[batch]
+            self._forgotten += 1
+        del self.durations[:-keep], self.unreadable[:-keep]
 
     def update(self) -> None:
         """Read what is new."""

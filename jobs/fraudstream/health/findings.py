@@ -117,9 +117,10 @@ def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Finding]:
     slots = {slot["name"]: slot for slot in facts["slots"]}
     for name, each in facts["captures"].items():
         age, slot = facts["heartbeats"].get(each["database"]), slots.get(each["slot"])
-        if age is None or slot is None or not slot["active"]:
+        if age is None or slot is None:
             continue  # another finding says why
-        silent = min(age, slot["active_s"] or 0)  # a connector that has just come back has not had its first beat yet
+        # A connector that has just come back has not had its first beat yet; a slot that is not read is told elsewhere.
+        silent = min(age, slot["active_s"] or 0)
         if silent > limits.heartbeat_s:
             found = f"it reads its slot, but has not written its heartbeat for {silent:.0f} s"
             step = "see the log of Connect; a lock on dbz.heartbeat or a frozen worker stops it"
@@ -140,7 +141,14 @@ def _topics(facts: Facts, limits: Limits) -> Iterator[Finding]:
             if not start <= offset <= end:
                 text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
                 runbook: Runbook = "records-gone" if offset < start else "topic-replaced"
-                yield Finding(runbook, "broken", name, text, "`make audit` says what is missing; see the runbook")
+                # A rule that nobody runs any more may be wanted again.
+                yield Finding(
+                    runbook,
+                    "broken" if each["told"] else "warning",
+                    name,
+                    text,
+                    "`make audit` says what is missing; see the runbook",
+                )
 
 
 def _drivers(facts: Facts, limits: Limits) -> Iterator[Finding]:

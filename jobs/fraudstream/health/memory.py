@@ -15,6 +15,7 @@ from fraudstream.streams import progress as files
 from fraudstream.streams.queries import ARCHIVE, SHADOW_ARCHIVE
 
 RECENT_S = 600.0
+_KEPT = 10_000  # batches: more than one a second makes in two hours
 _DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")
 
 
@@ -22,7 +23,7 @@ _DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")
 class Memory:
     """Batches read so far, and the newest versions of the lake's tables with what they hold."""
 
-    batches: dict[str, Progress] = field(default_factory=dict)
+    batches: dict[str, tuple[int | None, int, Progress]] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
     alerts: dict[str, Any] = field(default_factory=dict)
 
@@ -47,8 +48,9 @@ class Memory:
         }
 
     def _batches(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
-        found = self.batches.setdefault(name, Progress(Path(pipeline.progress, f"{name}.jsonl")))
+        found = self._progress(Path(pipeline.progress, f"{name}.jsonl"))
         found.update()
+        found.forget(_KEPT)
         begin, duration = time.time() - RECENT_S, found.last.get("duration_ms")
         return {
             "batches": found.batches,
@@ -59,6 +61,19 @@ class Memory:
             "state_bytes": found.last.get("state_bytes"),
             "recent_unreadable": sum(count for at, count in found.unreadable if at >= begin),
         }
+
+    def _progress(self, path: Path) -> Progress:
+        """What is known of the file, anew if it is another one: its query was started over."""
+        try:
+            stat = path.stat()
+            file, length = stat.st_ino, stat.st_size
+        except OSError:
+            file, length = None, 0
+        former, seen, found = self.batches.get(path.stem, (None, 0, Progress(path)))
+        if former != file or length < seen:  # a deleted file's number may be given to the next one
+            found = Progress(path)
+        self.batches[path.stem] = file, length, found
+        return found
 
 
 def _position(checkpoint: str) -> dict[int, int]:

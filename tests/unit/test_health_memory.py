@@ -1,0 +1,67 @@
+"""What is kept between two looks: only new lines are read, old batches are forgotten, and a new file is a new start."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fraudstream.check.observe import Progress
+from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.health.memory import Memory
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    folders = {name: str(tmp_path / name) for name in ("lake", "checkpoints", "progress")}
+    (tmp_path / "progress").mkdir()
+    return replace(load_pipeline(), **folders)
+
+
+def line(batch: int, read: int, unreadable: int = 0, at: float = 1.0) -> str:
+    parts = {"judged": read - unreadable, "unreadable": unreadable}
+    return json.dumps({"at": at, "batch_id": batch, "read": read, "duration_ms": 500, **parts}) + "\n"
+
+
+def test_a_query_in_figures(pipeline: Pipeline):
+    path = Path(pipeline.progress, "mirror_transactions.jsonl")
+    now = time.time()
+    path.write_text(line(0, 5, 2, now - 601) + line(1, 7, 1, now - 5) + line(1, 8, 1, now))
+    offsets, commits = (Path(pipeline.checkpoint("mirror_transactions"), name) for name in ("offsets", "commits"))
+    for folder, text in ((offsets, 'v1\n{}\n{"t": {"0": 12, "1": 3}}'), (commits, "v1\n{}")):
+        folder.mkdir(parents=True)
+        (folder / "4").write_text(text)
+    found = Memory().queries(pipeline)["mirror_transactions"]
+    assert (found["read"], found["batches"], found["holds"], found["state"]) == (13, 2, True, "stopped")
+    assert (found["recent_unreadable"], found["batch_s"], found["last_at"]) == (2, 0.5, now)
+    assert found["position"] == {0: 12, 1: 3}
+
+
+def test_a_query_that_was_started_over_is_counted_from_nothing(pipeline: Pipeline):
+    path = Path(pipeline.progress, "velocity.jsonl")
+    path.write_text(line(0, 5) + line(1, 5))
+    memory = Memory()
+    assert memory.queries(pipeline)["velocity"]["read"] == 10
+    with path.open("a") as file:
+        file.write(line(2, 1))
+    assert memory.queries(pipeline)["velocity"]["read"] == 11
+    path.write_text(line(0, 3))  # in the same inode, as a file made after the deletion may be
+    assert memory.queries(pipeline)["velocity"]["read"] == 3
+    path.rename(path.with_suffix(".old"))
+    path.write_text(line(0, 4) + line(1, 4))
+    assert memory.queries(pipeline)["velocity"]["read"] == 8
+
+
+def test_forgotten_batches_stay_in_the_sums(tmp_path: Path):
+    path = tmp_path / "velocity.jsonl"
+    path.write_text("".join(line(batch, 2) for batch in range(10)))
+    progress = Progress(path)
+    progress.update()
+    progress.forget(3)
+    with path.open("a") as file:
+        file.write(line(9, 5) + line(10, 1))
+    progress.update()
+    assert (progress.batches, progress.sums["read"], len(progress.durations)) == (11, 9 * 2 + 5 + 1, 5)
