@@ -39,17 +39,20 @@ def main(argv: list[str] | None = None) -> int:
         try:
             sent = canaries.send(given.dsn or settings.dsn("app"), pipeline, rules, within)
         finally:
-            canaries.note(pipeline, sent, at)
+            canaries.note(pipeline, sent, at, every)
         _tell(sent, given.within)
         return not sent.late
 
     if every is None:
         return 0 if send() else 1
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    while True:
-        began = time.monotonic()
-        _undeterred(send)
-        time.sleep(max(0.0, began + every - time.monotonic()))
+    try:
+        while True:
+            began = time.monotonic()
+            _undeterred(send)
+            time.sleep(max(0.0, began + every - time.monotonic()))
+    finally:
+        canaries.note_end(pipeline)
 
 
 def _undeterred(send: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from fraudstream.backtest.source import history_of_lake
 from fraudstream.config import load_pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.health import tables
-from fraudstream.health.canaries import Sent, expected_rules, note
+from fraudstream.health.canaries import Sent, expected_rules, note, note_end
 from fraudstream.rulebook.catalog import parse_rules
 from fraudstream.triage.desk import open_desk
 
@@ -65,11 +65,16 @@ def test_a_late_canary_leaves_the_time_of_the_last_good_one(tmp_path: Path):
     pipeline = replace(load_pipeline(), progress=str(tmp_path / "progress"))
 
     def noted(sent: Sent | None, at: float):
-        note(pipeline, sent, at)
+        note(pipeline, sent, at, 60.0)
         return json.loads((tmp_path / "progress" / "canary.json").read_text())
 
+    note_end(pipeline)  # before the first one
     assert noted(Sent(6, {}, ["anomaly"]), 1.0)["arrived_at"] is None
     found = noted(Sent(12, {"anomaly": 0.5, "velocity": 0.7}, []), 2.0)
     assert (found["arrived_at"], found["latency_s"], found["transaction_id"]) == (2.0, 0.7, 12)
     assert noted(Sent(18, {"velocity": 0.7}, ["anomaly"]), 3.0)["arrived_at"] == 2.0
     assert noted(None, 4.0)["arrived_at"] == 2.0
+    assert noted(None, 4.0)["every_s"] == 60.0
+    note_end(pipeline)
+    found = json.loads((tmp_path / "progress" / "canary.json").read_text())
+    assert (found["every_s"], found["arrived_at"], found["at"]) == (None, 2.0, 4.0)

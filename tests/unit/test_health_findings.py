@@ -50,7 +50,7 @@ HEALTHY = {
     "tables": {"alerts": {"files": 12, "small_files": 10, "bytes": 1}},
     "alerts": {"anomaly": {"total": 100, "last_day": 50}},
     "disks": {"/run": 1000},
-    "canary": {"arrived_at": 700.0},
+    "canary": {"at": 700.0, "arrived_at": 700.0, "every_s": 60.0},
 }  # fmt: skip
 
 
@@ -115,8 +115,9 @@ FAULTS = {
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
     "small files": (_set("tables", {"alerts": {"files": 12, "small_files": 11}}), "small-files", "alerts"),
-    "canary": (_set("canary", {"arrived_at": 699.0}), "canary-late", "canary"),
-    "first canary": (_set("canary", {"arrived_at": None}), "canary-late", "canary"),
+    "canary": (_set("canary", {"at": 699.0, "arrived_at": 699.0, "every_s": 60.0}), "canary-late", "canary"),
+    "first canary": (_set("canary", {"at": 999.0, "arrived_at": None, "every_s": None}), "canary-late", "canary"),
+    "late canary": (_set("canary", {"at": 999.0, "arrived_at": 998.0, "every_s": None}), "canary-late", "canary"),
     "records gone": (
         lambda facts: facts["topics"]["fraud.alerts"].update(starts={0: 1}) or
         facts["queries"]["anomaly"].update(topic="fraud.alerts", position={0: 0}), "records-gone", "anomaly",
@@ -161,6 +162,11 @@ def test_a_driver_that_ends_no_batch_while_records_wait_is_frozen_and_one_withou
 def test_a_connector_that_has_just_come_back_has_time_for_its_first_heartbeat(facts):
     facts["heartbeats"] = {"mydb": 3600.0}
     facts["slots"][0]["active_s"] = 5.0
+    assert found(facts) == []
+
+
+def test_a_canary_that_came_in_time_and_was_the_last_one_is_no_finding_later(facts):
+    facts["canary"] = {"at": 1.0, "arrived_at": 1.0, "every_s": None}
     assert found(facts) == []
 
 

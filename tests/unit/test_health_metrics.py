@@ -32,7 +32,7 @@ FACTS = {
     "disks": {'/a "b"\\\n': 7},
     "topics": {"t": {"offsets": 12, "bytes": 4096, "starts": {}, "ends": {}}},
     "queries": {"anomaly": {**HEALTHY["queries"]["anomaly"], "dropped": {"redelivered": 3}, "lag_s": None}},
-    "canary": {"arrived_at": 700.5, "latency_s": 0.25},
+    "canary": {"at": 700.5, "arrived_at": 700.5, "latency_s": 0.25, "every_s": None},
 }
 
 

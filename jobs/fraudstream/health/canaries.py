@@ -16,7 +16,7 @@ from fraudstream import canary
 from fraudstream.check.topic import consumer_settings, partitions_of
 from fraudstream.config import Pipeline
 from fraudstream.errors import ConfigError, StackError
-from fraudstream.health.facts import CANARY_FILE
+from fraudstream.health.facts import CANARY_FILE, noted
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack.kafka import quiet_logger
 
@@ -107,23 +107,34 @@ def _rule_of(value: bytes | None, transaction_id: int) -> str | None:
         return None
 
 
-def note(pipeline: Pipeline, sent: Sent | None, at: float) -> None:
+def note(pipeline: Pipeline, sent: Sent | None, at: float, every: float | None = None) -> None:
     """Write down how the canary of now fared (None: it could not be sent), for the facts: at, transaction_id,
-    latency_s (of the slowest rule), late, arrived_at (when one last came out in time, None: never)."""
+    latency_s (of the slowest rule), late (rules), arrived_at (when one last came out in time, None: never), every_s
+    (seconds until the next one, None: none is to come)."""
+    in_time = sent is not None and not sent.late
+    _write(
+        pipeline,
+        {
+            "at": at,
+            "transaction_id": sent.transaction_id if sent else None,
+            "latency_s": max(sent.seconds.values(), default=None) if sent else None,
+            "late": sent.late if sent else None,
+            "arrived_at": at if in_time else (noted(pipeline) or {}).get("arrived_at"),
+            "every_s": every,
+        },
+    )
+
+
+def note_end(pipeline: Pipeline) -> None:
+    """Write down that no canary is to come."""
+    found = noted(pipeline)
+    if found is not None:
+        _write(pipeline, {**found, "every_s": None})
+
+
+def _write(pipeline: Pipeline, line: dict[str, Any]) -> None:
     path = Path(pipeline.progress, CANARY_FILE)
     path.parent.mkdir(parents=True, exist_ok=True)
-    in_time = sent is not None and not sent.late
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))["arrived_at"]
-    except (OSError, ValueError, KeyError, TypeError):
-        before = None
-    line = {
-        "at": at,
-        "transaction_id": sent.transaction_id if sent else None,
-        "latency_s": max(sent.seconds.values(), default=None) if sent else None,
-        "late": sent.late if sent else None,
-        "arrived_at": at if in_time else before,
-    }
     written = path.with_suffix(".new")
     written.write_text(json.dumps(line), encoding="utf-8")
     written.replace(path)

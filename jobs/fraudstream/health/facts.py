@@ -34,7 +34,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
     ahead: connector -> slot and stored, the two positions where the slot stands past what the connector has stored;
     versions: part -> expected, found; locked: why the versions do not fit the locked jars, or None; driver, queries:
     see drivers.driver and Memory.queries, each query also with lag_records and lag_s (None: unknown); tables, alerts:
-    see tables; disks: folder -> free bytes; canary: what send_canary noted last, or None.
+    see tables; disks: folder -> free bytes; canary: see `noted`.
     """
     memory = memory or Memory()
     queries = memory.queries(pipeline)  # before the topics: a query's position never lies behind an end seen later
@@ -70,7 +70,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
         "tables": asked["tables"] or {},
         "alerts": asked["alerts"] or {},
         "disks": {folder: status.free_bytes(Path(folder)) for folder in (str(settings.home), pipeline.lake)},
-        "canary": _canary(pipeline),
+        "canary": noted(pipeline),
     }
 
 
@@ -131,7 +131,8 @@ def _locked(settings: StackSettings) -> str | None:
     return None
 
 
-def _canary(pipeline: Pipeline) -> dict[str, Any] | None:
+def noted(pipeline: Pipeline) -> dict[str, Any] | None:
+    """What canaries.note wrote last; None if no canary was ever sent."""
     try:
         return dict(json.loads(Path(pipeline.progress, CANARY_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):

@@ -204,17 +204,14 @@ def _canaries(facts: Facts, limits: Limits) -> Iterator[Finding]:
     canary = facts["canary"]
     if canary is None:
         return
-    age = facts["at"] - canary["arrived_at"] if canary["arrived_at"] else None
-    if age is None or age > limits.canary_s:
-        since = "none ever has" if age is None else f"the last one did {age:.0f} s ago"
+    arrived = canary["arrived_at"]
+    age = facts["at"] - arrived if arrived else None
+    since = "none ever has" if age is None else f"the last one did {age:.0f} s ago"
+    is_overdue = canary["every_s"] is not None and (age is None or age > limits.canary_s)
+    if arrived != canary["at"] or is_overdue:
         found = f"no canary has come out as an alert in time; {since}"
-        yield Finding(
-            "canary-late",
-            "broken",
-            "canary",
-            found,
-            "`./spark-submit.sh send_canary` tries again; see what else is found",
-        )
+        step = "`./spark-submit.sh send_canary` tries again; see what else is found"
+        yield Finding("canary-late", "broken", "canary", found, step)
 
 
 def _budgets(facts: Facts, budgets: Mapping[str, int]) -> Iterator[Finding]:
