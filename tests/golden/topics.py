@@ -164,14 +164,17 @@ class _Context:
         return (_time(stated, 0) or 0) // 1000 if stated else BASE_US // 1000 + 1000 * self.position
 
     @property
+    def lsn(self) -> int:
+        return self.number * 1_000_000 + int(self.options.get("lsn") or 100 * (self.position + 1))
+
+    @property
     def source(self) -> dict[str, Any]:
         options = self.options
-        lsn = options.get("lsn")
         return {
             "version": "3.7.0.Final", "connector": "postgresql", "name": "dbserver1", "ts_ms": self.captured_ms - 20,
             "snapshot": options.get("snapshot", "false"), "db": "mydb", "sequence": None, "schema": "public",
             "table": "transactions", "txId": int(options.get("tx", 1000 * self.number + self.position)),
-            "lsn": self.number * 1_000_000 + int(lsn if lsn else 100 * (self.position + 1)), "xmin": None,
+            "lsn": None if options.get("snapshot") == "incremental" else self.lsn, "xmin": None,
         }  # fmt: skip
 
 

@@ -22,10 +22,13 @@ _SHOWABLE = "created_at between -62135596800000000 and 253402300799999999"
 # A change wins over the row it meets: by offset within a partition, but a snapshot row wins over a streamed change
 # only with a higher LSN. A change of user_id moves a row to another partition; changes of one row wait for each
 # other's commit, so there the LSN orders them, and of the two halves of one update the delete comes first.
+# A row of an incremental snapshot has no LSN: the connector leaves out those that a streamed change has overtaken, so
+# it is as new as its place, and where the other partition has its place, the time of its reading decides.
 _NEWER = """
 case when change.partition = current.partition
      then change.offset > current.offset
-          and (change.op <> 'r' or current.op = 'r' or change.lsn > current.lsn)
+          and (change.op <> 'r' or current.op = 'r' or change.lsn is null or change.lsn > current.lsn)
+     when change.lsn is null or current.lsn is null then change.committed_at > current.committed_at
      else change.lsn > current.lsn
           or (change.lsn = current.lsn and change.op <> 'd' and current.op = 'd')
 end"""
@@ -71,11 +74,12 @@ def newest_changes(changes: DataFrame) -> DataFrame:
     def last(condition: str) -> str:
         return f"max_by(case when {condition} then {row} end, case when {condition} then offset end)"
 
-    streamed, snapshot = last("op <> 'r'"), last("op = 'r'")
-    by_partition = rows.groupBy("id", "partition").agg(F.expr(f"struct({streamed} as s, {snapshot} as r) as at"))
-    snapshot_wins = "at.s is null or (at.r.offset > at.s.offset and at.r.lsn > at.s.lsn)"
+    placed, snapshot = last("op <> 'r' or lsn is null"), last("op = 'r' and lsn is not null")
+    by_partition = rows.groupBy("id", "partition").agg(F.expr(f"struct({placed} as s, {snapshot} as r) as at"))
+    snapshot_wins = "at.s is null or (at.r.offset > at.s.offset and (at.s.op = 'r' or at.r.lsn > at.s.lsn))"
     winners = by_partition.selectExpr("id", f"case when {snapshot_wins} then at.r else at.s end as change")
-    newest = F.expr("max_by(change, struct(change.lsn, change.op <> 'd')) as change")
+    by_lsn, by_time = (f"max_by(change, struct(change.{name}, change.op <> 'd'))" for name in ("lsn", "committed_at"))
+    newest = F.expr(f"case when bool_or(change.lsn is null) then {by_time} else {by_lsn} end as change")
     return winners.groupBy("id").agg(newest).selectExpr("change.*")
 
 
