@@ -54,6 +54,9 @@ backtest: $(STAMP) ## make 1.8 million payments with known frauds and try every 
 audit: $(STAMP) ## compare database, topic, lake and alerts with each other (AUDIT="--since 1h")
 	@$(RUN) jobs/audit_pipeline.py $(AUDIT)
 
+repair: $(STAMP) ## close what the audit finds, and audit again (REPAIR="--dry-run")
+	@$(RUN) jobs/repair_pipeline.py $(REPAIR)
+
 test: $(STAMP) ## every test; each part prints its time
 	@tests/run.sh lint unit spark stack
 

@@ -19,11 +19,12 @@ class Kind(NamedTuple):
 
 
 REPAIR = "make repair"
+RESET = "./spark-submit.sh detect_fraud --reset QUERY ..."
 KINDS = {
     "row_not_captured": Kind("rows of PostgreSQL whose present state never came into the topic", REPAIR),
     "row_not_mirrored": Kind("rows are not as the topic's changes leave them", REPAIR),
     "row_ghost": Kind("rows that PostgreSQL has not, and no delete of them is in the topic", REPAIR),
-    "commit_lost": Kind("committed changes of the ledger are not in the topic", REPAIR),
+    "commit_lost": Kind("committed changes of the ledger are not in the topic", "that of the rows above"),
     "commit_doubled": Kind("changes in the topic that the ledger has not, or not that often", "look at the ledger"),
     "change_missing": Kind("changes of the topic are missing", REPAIR),
     "change_doubled": Kind("changes stand there more than once", REPAIR),
@@ -32,11 +33,11 @@ KINDS = {
     "quarantine_doubled": Kind("messages stand there more than once", REPAIR),
     "quarantine_unknown": Kind("messages are not in the topic, have other bytes there, or are mirrored", REPAIR),
     "message_doubled": Kind("messages repeat a change that stands in the topic before them", REPAIR),
-    "checkpoint_gone": Kind("checkpoint of a query that has worked: where it stood is unknown", "--reset QUERY"),
-    "batch_unbalanced": Kind("batches whose parts do not add up to what was read", "--reset QUERY"),
-    "batch_gap": Kind("records lie between two batches and were not read", "--reset QUERY"),
-    "batch_overlap": Kind("records were read by two batches", "--reset QUERY"),
-    "batch_count": Kind("records more or less were counted than the topic has", "--reset QUERY"),
+    "checkpoint_gone": Kind("checkpoint of a query that has worked: where it stood is unknown", RESET),
+    "batch_unbalanced": Kind("batches whose parts do not add up to what was read", RESET),
+    "batch_gap": Kind("records lie between two batches and were not read", RESET),
+    "batch_overlap": Kind("records were read by two batches", RESET),
+    "batch_count": Kind("records more or less were counted than the topic has", RESET),
     "alert_missing": Kind("alerts of the recomputation are missing", REPAIR),
     "alert_differs": Kind("alerts have other bytes than the recomputation", REPAIR),
     "alert_extra": Kind("alerts that the recomputation has not", REPAIR),

@@ -106,6 +106,38 @@ def _each_by_itself(versions: Sequence[Version], batch: Batch, topic: str) -> It
         yield from ((place, payload) for payload in fold(alone, None, rows, topic).alerts)
 
 
+def without(history: History, positions: Iterable[Position]) -> History:
+    """History as if these records had not come."""
+    gone = np.array(sorted(positions), dtype=np.int64).reshape(-1, 2)
+
+    def left(batch: Batch) -> Batch:
+        keep = np.ones(len(batch["offset"]), dtype=bool)
+        for partition, offset in gone:
+            keep &= (batch["partition"] != partition) | (batch["offset"] != offset)
+        return {name: column[keep] for name, column in batch.items()}
+
+    corrected = None if history.corrected is None else left(history.corrected)
+    return replace(history, batch=left(history.batch), corrected=corrected)
+
+
+def effect(judged: Mapping[str, Judged], history: History, positions: Iterable[Position]) -> list[str]:
+    """The ids of the alerts that are others, or no alerts, where these records had not come; copies do not count."""
+    less = without(history, positions)
+    changed: set[str] = set()
+    for each in judged.values():
+        if each.versions and not each.problem:
+            now, then = _first(each.alerts), _first(recompute(each.versions, less))
+            changed |= {key for key in now.keys() | then.keys() if now.get(key) != then.get(key)}
+    return sorted(changed)
+
+
+def _first(made: Iterable[Alert]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in made:
+        found.setdefault(each.key, each.value)
+    return found
+
+
 def judge_all(
     pipeline: Pipeline, names: Iterable[str], rules: Sequence[Rule], bounds: Bounds, history: History, end: Offsets
 ) -> dict[str, Judged]:

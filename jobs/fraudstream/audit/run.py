@@ -202,7 +202,7 @@ def _alerts_and_batches(
         found.parts.append(_batches(pipeline, bounds, scans, names))
     if "alerts" in options.parts:
         say("judging the topic again")
-        found.parts += _alerts(pipeline, rules, names, read, bounds, messages, options)
+        found.parts += _alerts(pipeline, rules, names, read, found, messages)
 
 
 def _batches(pipeline: Pipeline, bounds: Bounds, scans: dict[str, records.Scan], names: Sequence[str]) -> Part:
@@ -224,12 +224,13 @@ def _alerts(
     rules: Sequence[Rule],
     names: Sequence[str],
     read: _Read,
-    bounds: Bounds,
+    found: Audit,
     messages: dict[str, list[judged.Message]],
-    options: Options,
 ) -> list[Part]:
+    bounds = found.bounds
     past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes)
     again = judged.judge_all(pipeline, names, rules, bounds, past, end)
+    repeats = [at for each in found.findings if each.kind == "message_doubled" for at in each.positions]
     known_extra = known.acknowledged(pipeline.lake, "alert_extra")
     topics = {query: topic.name for query, topic in bounds.alerts.items()}
     acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
@@ -248,6 +249,10 @@ def _alerts(
         {(query == SHADOW_ARCHIVE, at) for query, each in acknowledged.items() for at in each},
         lambda alert: alert.value in old,
     )
+    if repeats:
+        changed = judged.effect(again, past, repeats)
+        shown = f"{len(changed):,} other alerts ({', '.join(changed[:5])})" if changed else "the same alerts"
+        part.notes.append(f"judged without the {len(repeats):,} messages that repeat others: {shown}")
     parts = [part]
     for query in topics:
         end_of = bounds.of(query)

@@ -66,7 +66,7 @@ def archive_batch(
         rows = batch.persist()
         try:
             counts = rows.selectExpr(*_COUNTS).collect()[0].asDict()
-            _merge(table, newest_revisions(rows), revised=counts["revised"] > 0)
+            merge_alerts(table, newest_revisions(rows), revised=counts["revised"] > 0)
         finally:
             rows.unpersist()
         append_line(pipeline.progress, query, {"batch_id": batch_id, **counts})
@@ -74,7 +74,7 @@ def archive_batch(
     return archive
 
 
-def _merge(table: DeltaTable, alerts: DataFrame, *, revised: bool) -> None:
+def merge_alerts(table: DeltaTable, alerts: DataFrame, *, revised: bool) -> None:
     """Insert new alerts and, if the batch has revisions, raise those that are there: a merge that only inserts reads
     and writes less."""
     merge = table.alias("archived").merge(alerts.alias("alert"), "archived.alert_id = alert.alert_id")

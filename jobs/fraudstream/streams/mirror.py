@@ -43,14 +43,14 @@ _EXPRESSIONS = {
     "captured_at": "timestamp_millis(captured_ms)",
     "deleted": "op = 'd'",
 }
-_IS_CHANGE = "entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')"
+IS_CHANGE = "entry <> 'unreadable' and op in ('c', 'u', 'd', 'r', 't')"
 _COUNTS = (
     "count(1) as read",
     *(f"count_if(entry = '{entry}') as {entry}" for entry in ENTRIES),
-    f"count_if({_IS_CHANGE}) as changes",
-    f"min(case when {_IS_CHANGE} then lsn end) as lowest_lsn",
-    f"min(case when {_IS_CHANGE} then id end) as first_id",
-    f"max(case when {_IS_CHANGE} then id end) as last_id",
+    f"count_if({IS_CHANGE}) as changes",
+    f"min(case when {IS_CHANGE} then lsn end) as lowest_lsn",
+    f"min(case when {IS_CHANGE} then id end) as first_id",
+    f"max(case when {IS_CHANGE} then id end) as last_id",
     "max(case when op = 't' then lsn end) as truncated",
 )
 
@@ -61,14 +61,14 @@ def _all_read(events: DataFrame, max_bytes: int) -> DataFrame:
     return events.where(f"entry <> '{OTHER}'").unionByName(change_events(others, max_bytes))
 
 
-def _rows(events: DataFrame, table: str) -> DataFrame:
+def rows_of(events: DataFrame, table: str) -> DataFrame:
     """Change events in the columns of a table."""
     return events.selectExpr(*(f"{_EXPRESSIONS.get(name, name)} as {name}" for name in names(TABLES[table])))
 
 
 def newest_changes(changes: DataFrame) -> DataFrame:
     """The winning change event of each row id, in the columns of TRANSACTIONS; truncates are left out."""
-    rows = _rows(changes.where("op in ('c', 'u', 'd', 'r')"), "transactions")
+    rows = rows_of(changes.where("op in ('c', 'u', 'd', 'r')"), "transactions")
     row = f"struct({', '.join(names(TRANSACTIONS))})"
 
     def last(condition: str) -> str:
@@ -89,11 +89,11 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
     for name, columns in TABLES.items():
         create_table(spark, pipeline.table(name), columns)
     current = DeltaTable.forPath(spark, pipeline.table("transactions"))
-    truncated = _last_truncate(spark.read.format("delta").load(pipeline.table("transaction_changes")))
+    truncated = last_truncate(spark.read.format("delta").load(pipeline.table("transaction_changes")))
 
     def append(events: DataFrame, table: str, batch_id: int) -> None:
         (
-            _rows(events, table)
+            rows_of(events, table)
             .coalesce(1)
             .write.format("delta")
             .mode("append")
@@ -118,11 +118,11 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         counts = events.selectExpr(*_COUNTS).collect()[0].asDict()
         if counts["unreadable"]:
             append(events.where("entry = 'unreadable'"), "quarantine", batch_id)
-        changes = events.where(_IS_CHANGE)
+        changes = events.where(IS_CHANGE)
         if counts["changes"]:
             append(changes, "transaction_changes", batch_id)
         if counts["first_id"] is not None:
-            _merge(current, newest_changes(changes), counts["first_id"], counts["last_id"])
+            merge_newest(current, newest_changes(changes), counts["first_id"], counts["last_id"])
         truncated = max(truncated, counts["truncated"] or -1)
         # The truncate itself is the lowest change where it comes with rows written after it.
         if (counts["lowest_lsn"] or 0) <= truncated:
@@ -132,7 +132,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
     return mirror
 
 
-def _merge(current: DeltaTable, changes: DataFrame, first_id: int, last_id: int) -> None:
+def merge_newest(current: DeltaTable, changes: DataFrame, first_id: int, last_id: int) -> None:
     """Merge changes of rows from `first_id` to `last_id`. The bounds change nothing but that files without such ids,
     most of a large table, are not read: Delta does not find them out by itself."""
     (
@@ -144,7 +144,7 @@ def _merge(current: DeltaTable, changes: DataFrame, first_id: int, last_id: int)
     )
 
 
-def _last_truncate(changes: DataFrame) -> int:
+def last_truncate(changes: DataFrame) -> int:
     """LSN of the newest truncate among the mirrored changes; -1 for none. A partition that lags behind may still
     bring rows written before it."""
     return changes.where("op = 't'").agg(F.max("lsn")).collect()[0][0] or -1

@@ -1,0 +1,150 @@
+"""Faults put in by hand, one of each kind: the audit names each, the repair closes each, and a second one has nothing
+to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from deltalake import DeltaTable
+
+from fraudstream.audit import known
+from fraudstream.audit.run import Audit, Options, audit
+from fraudstream.check.topic import Record
+from fraudstream.repair.run import Repair, Workshop, repair
+from stack.world import World, _execute, table_rows, world
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+# 400 rows of 97 users, every 41st large; row 7 with every column that can be null null.
+ROWS = """
+insert into transactions (user_id, amount, card_type, merchant_id, created_at)
+select 1 + n % 97, case when n % 41 = 0 then 4700 else 20 + n % 13 end, 'VISA', n % 7,
+       timestamp '2026-03-01 12:00:00.000001' + interval '1 second' * n from generate_series(0, 399) as n
+"""
+ODD = (
+    "update transactions set card_type = null, merchant_id = null where id = 7",
+    "update transactions set amount = 'NaN', card_type = 'Karte | ä-' where id = 8",
+    "update transactions set created_at = 'infinity' where id = 9",
+    "update transactions set user_id = 3 where id = 10",
+    "delete from transactions where id = 11",
+)
+# While the table is not published: two rows of one user, an update and a delete that the topic never sees.
+UNSEEN = (
+    "insert into transactions (user_id, amount, card_type) values (50, 11, 'VISA'), (50, 12, 'VISA')",
+    "update transactions set amount = 99.99 where id = 20",
+    "delete from transactions where id = 30",
+)
+
+
+@pytest.fixture
+def a_world(stack, spark, tmp_path: Path) -> Iterator[World]:
+    with world(stack, spark, tmp_path, "audited", heartbeat__interval__ms="500") as made:
+        small = replace(made.pipeline, max_message_bytes=2048)
+        made.capture()
+        yield replace(made, pipeline=small)
+
+
+def audited(world: World) -> Audit:
+    return audit(world.pipeline, world.rules, world.settings, Options())
+
+
+def repaired(world: World, **more: bool) -> Repair:
+    shop = Workshop(world.pipeline, world.rules, world.settings, lambda: world.session, lambda _: None)
+    return repair(shop, Options(), **more)
+
+
+def kinds(found: Audit) -> dict[str, Any]:
+    return {each.kind: list(each.positions or each.ids) for each in found.findings}
+
+
+def figures(found: Audit) -> dict[str, Any]:
+    return {part.name: part.figures for part in found.parts}
+
+
+def produce(world: World, record: Record, **changes: Any) -> tuple[int, int]:
+    """Send a record again, with other bytes if there are changes. Returns its position."""
+    value = record.value if not changes else json.dumps({**json.loads(record.value or b""), **changes}).encode()
+    places: list[tuple[int, int]] = []
+    producer = Producer({"bootstrap.servers": world.settings.bootstrap})
+    producer.produce(
+        world.pipeline.kafka.transactions_topic, value, record.key, record.partition, headers=list(record.headers),
+        on_delivery=lambda error, message: places.append((message.partition(), message.offset())),
+    )  # fmt: skip
+    assert producer.flush(30) == 0
+    return places[0]
+
+
+def lose(world: World) -> None:
+    """Changes that the capture does not see."""
+    _execute(world.settings, "alter publication fraud_publication drop table public.transactions")
+    try:
+        world.sql(*UNSEEN)
+    finally:
+        _execute(world.settings, "alter publication fraud_publication add table public.transactions")
+
+
+def test_each_fault_is_named_and_closed_once(a_world: World):
+    a_world.sql(ROWS, *ODD)
+    a_world.wait_for_row(11, "d")
+    a_world.judge()
+    healthy = audited(a_world)
+    assert kinds(healthy) == {}
+    found = figures(healthy)
+    assert (found["rows"]["postgres"], found["rows"]["mirror"], found["rows"]["in_flight"]) == (399, 399, 0)
+    assert (found["records"]["topic"], found["records"]["changes"]) == (406, 406)  # the change of user_id is two
+    assert found["alerts"]["high_amount"]["recomputed"] == found["alerts"]["high_amount"]["kafka"] == 10
+    assert found["batches"]["anomaly"]["read"] == found["batches"]["mirror_transactions"]["read"] == 406
+
+    # What the capture loses, a message that comes twice, one that is too large to be read.
+    lose(a_world)
+    by_id = {
+        json.loads(each.value)["after"]["id"]: each for each in a_world.records() if b'"after":{' in (each.value or b"")
+    }
+    copy = produce(a_world, by_id[42])
+    padded = produce(a_world, by_id[43], op="u", padding="x" * 3000)
+    a_world.sql("update transactions set amount = 21 where id = 2")
+    a_world.wait_for_row(2, "u")
+    a_world.judge()
+    # What somebody deletes or writes by hand.
+    alerts = sorted(row["alert_id"] for row in table_rows(a_world.pipeline.table("alerts")))
+    DeltaTable(a_world.pipeline.table("alerts")).delete(f"alert_id = '{alerts[0]}'")
+    DeltaTable(a_world.pipeline.table("transactions")).delete("id = 5")
+    changed = next(row for row in table_rows(a_world.pipeline.table("transaction_changes")) if row["id"] == 6)
+    place = (changed["partition"], changed["offset"])
+    DeltaTable(a_world.pipeline.table("transaction_changes")).delete("id = 6")
+
+    broken = audited(a_world)
+    assert kinds(broken) == {
+        "row_not_captured": [20, 401, 402], "row_ghost": [30], "row_not_mirrored": [5], "change_missing": [place],
+        "message_doubled": [copy], "archived_missing": [alerts[0]],
+    }  # fmt: skip
+    assert (
+        broken.findings[0].text
+        == "the topic: 3 rows of PostgreSQL whose present state never came into the topic (ids 20, 401-402)"
+    )
+
+    mended = replace(a_world, pipeline=replace(a_world.pipeline, max_message_bytes=262_144))
+    planned = repaired(mended, dry_run=True, quarantine=True)
+    assert len(planned.done) == 7
+    assert kinds(audited(mended)) == kinds(broken)
+    done = repaired(mended, quarantine=True)
+    assert done.after is not None
+    assert kinds(done.after) == {}
+    found = figures(done.after)
+    assert (found["rows"]["postgres"], found["rows"]["mirror"], found["records"]["acknowledged"]) == (400, 400, 1)
+    assert mended.mirror() == mended.postgres()
+    assert [record.headers[-1] for record in mended.records()[:0]] == []
+    origins = [value for each in mended.records() for name, value in each.headers if name == "fraudstream.replay_of"]
+    assert origins == [f"{mended.pipeline.kafka.transactions_topic}-{padded[0]}-{padded[1]}".encode()]
+
+    recorded = len(known.repairs(mended.pipeline.lake))
+    again = repaired(mended, quarantine=True)
+    assert (again.done, kinds(again.before)) == ([], {})
+    assert len(known.repairs(mended.pipeline.lake)) == recorded == 7
+    mended.judge()
+    assert kinds(audited(mended)) == {}

@@ -1,0 +1,165 @@
+"""What a repair does about which finding, in which order, and how rows are asked for by signals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.lake import change, write_lake
+from fraudstream.audit import history, judged, known
+from fraudstream.audit.bounds import MIRROR, Bounds, Topic
+from fraudstream.audit.finding import KINDS, REPAIR, Part
+from fraudstream.audit.records import REPLAYED, Scan
+from fraudstream.audit.run import Audit
+from fraudstream.check.topic import Record
+from fraudstream.config import load_pipeline
+from fraudstream.errors import GuardError
+from fraudstream.repair import publish as published
+from fraudstream.repair import run
+from fraudstream.repair.publish import Outgoing, readable_again
+from fraudstream.repair.snapshot import _FILTER, filter_of, groups
+from fraudstream.rulebook.catalog import parse_rules
+from fraudstream.rulebook.versions import Version
+
+BOUNDS = Bounds(0.0, {MIRROR: 0}, {MIRROR: {0: 1000}}, Topic("t", {0: 0}, {0: 0}, {0: 0}))
+
+
+@given(st.dictionaries(st.integers(1, 10**9), st.integers(1, 40), min_size=1, max_size=400))
+def test_each_row_is_asked_for_once_and_no_snapshot_has_two_rows_of_a_user(users):
+    found = list(groups(users))
+    assert sorted(number for group in found for number in group) == sorted(users)
+    assert all(len({users[number] for number in group}) == len(group) > 0 for group in found)
+    assert all(len(filter_of(group)) <= _FILTER for group in found)
+
+
+def test_the_filter_of_a_signal_is_short():
+    assert filter_of([1, 2, 3, 7, 9]) == "id BETWEEN 1 AND 3 OR id IN (7,9)"
+    assert filter_of([5]) == "id IN (5)"
+    assert list(groups({})) == []
+
+
+def test_every_finding_that_names_the_repair_is_one_that_it_closes():
+    closed = set(run._SAID)
+    assert {kind for kind, each in KINDS.items() if each.remedy == REPAIR} - closed == set()
+    assert closed <= KINDS.keys()
+
+
+def test_rows_come_first_and_the_archive_last():
+    part = Part("all")
+    part.found("archived_missing", "lake/alerts", ids=["a"])
+    part.found("batch_gap", "velocity", positions=[(0, 1)])
+    part.found("alert_missing", "fraud.alerts velocity", ids=["a"], about=[])
+    part.found("row_not_captured", "the topic", ids=[3, 4])
+    steps = run.closable(Audit(0.0, BOUNDS, [part]))
+    assert [run.said(each) for each in steps] == [
+        "row_not_captured in the topic: bring 2 rows by an incremental snapshot",
+        "alert_missing in fraud.alerts velocity: publish 1 alerts",
+        "archived_missing in lake/alerts: archive 1 alerts anew from their topic",
+    ]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch):
+    """A workshop whose audits come from a list and that closes nothing."""
+    pipeline = replace(load_pipeline(), lake=str(tmp_path / "lake"), checkpoints=str(tmp_path / "checkpoints"))
+    made = run.Workshop(pipeline, [], None, lambda: None, lambda _: None)
+    closed: list[str] = []
+    monkeypatch.setattr(run, "_close", lambda shop, finding, found: closed.append(finding.kind))
+    monkeypatch.setattr(run, "_catch_up", lambda shop, kinds: None)
+
+    def audits(*kinds: str | None) -> list[str]:
+        found = []
+        for kind in kinds:
+            part = Part("all")
+            if kind:
+                part.found(kind, "lake/alerts", ids=["a"])
+            found.append(Audit(0.0, BOUNDS, [part]))
+        monkeypatch.setattr(run, "audit", lambda *_: found.pop(0))
+        return closed
+
+    return made, audits
+
+
+def test_a_repair_audits_until_nothing_is_left_to_close(shop):
+    made, audits = shop
+    closed = audits("alert_extra", "archived_extra", None)
+    done = run.repair(made, run.Options())
+    assert closed == ["alert_extra", "archived_extra"]
+    assert (len(done.done), done.after.findings) == (2, [])
+
+
+def test_a_repair_that_does_not_help_ends_with_what_is_left(shop):
+    made, audits = shop
+    closed = audits(*["archived_extra"] * 4)
+    done = run.repair(made, run.Options())
+    assert (len(closed), len(done.after.findings)) == (run.ROUNDS, 1)
+
+
+def test_a_dry_run_does_nothing_and_a_clean_audit_needs_nothing(shop):
+    made, audits = shop
+    closed = audits("archived_extra")
+    done = run.repair(made, run.Options(), dry_run=True)
+    assert (closed, done.after, len(done.done)) == ([], None, 1)
+    assert done.done == ["to do: archived_extra in lake/alerts: archive 1 alerts anew from their topic"]
+    audits(None)
+    assert run.repair(made, run.Options()).done == []
+
+
+def test_a_repair_of_a_table_is_refused_while_a_driver_writes_it(shop, monkeypatch):
+    made, audits = shop
+    closed = audits("archived_missing")
+
+    def refuse(checkpoint: str) -> None:
+        raise GuardError("held", "checkpoint-in-use")
+
+    monkeypatch.setattr("fraudstream.streams.replay.hold_checkpoint", refuse)
+    with pytest.raises(GuardError, match=r"archive_alerts is running.*nothing was repaired"):
+        run.repair(made, run.Options())
+    assert closed == []
+
+
+def record(offset: int, value: bytes, headers=()) -> Record:
+    return Record(0, offset, b"k", value, tuple(headers), 0)
+
+
+def test_a_quarantined_record_is_put_back_once_with_its_bytes_and_its_origin(monkeypatch):
+    good = json.dumps({"op": "t", "source": {"ts_ms": 1, "snapshot": "false"}, "ts_ms": 1}).encode()
+    topic = [record(3, b"[]"), record(4, good, [("h", b"1")]), record(5, good)]
+    origin = b"dbserver1.public.transactions-0-5"
+    monkeypatch.setattr(published, "read_topic", lambda *_: [*topic, record(9, good, [(REPLAYED, origin)])])
+    back = readable_again(load_pipeline(), {(0, 3): b"[]", (0, 4): good, (0, 5): good})
+    name = "dbserver1.public.transactions"
+    assert back == [Outgoing(name, b"k", good, 0, (("h", b"1"), (REPLAYED, f"{name}-0-4".encode())))]
+    assert run._origin(back[0]) == (0, 4)
+
+
+(RULE,) = parse_rules(
+    '{"velocity": {"severity": "high", "parameters": {"more_than": 1, "amount_over": 10}}}', "rules.yaml"
+)
+
+
+@pytest.mark.parametrize(("lost", "other"), [((0, 40), 0), ((0, 20), 1)])
+def test_the_effect_of_a_message_is_what_would_be_otherwise_without_it(tmp_path, lost, other):
+    rows = [change(1, "50", 0), change(2, "50", 1), change(1, "50", 0, offset=40), change(6, "50", 90)]
+    folder = write_lake(tmp_path, rows, [])
+    past, _ = history.history(folder, Scan({}), [], BOUNDS, 262_144)
+    versions = [Version(RULE, {})]
+    all_of_it = {"velocity": judged.Judged(judged.recompute(versions, past), {}, versions)}
+    assert len(all_of_it["velocity"].alerts) == 1
+    assert len(judged.effect(all_of_it, past, [lost])) == other
+
+
+def test_the_record_of_repairs_is_added_to_and_read_in_order(tmp_path):
+    for kind in ("row_ghost", "alert_extra"):
+        known.record(str(tmp_path), known.Repair(kind, "w", "acknowledged", [1, "a"], [(0, 5)]))
+    found = known.repairs(str(tmp_path))
+    assert [(each["kind"], each["ids"], each["positions"]) for each in found] == [
+        ("row_ghost", [1, "a"], [(0, 5)]), ("alert_extra", [1, "a"], [(0, 5)])
+    ]  # fmt: skip
+    assert known.acknowledged(str(tmp_path), "alert_extra") == {"w": {(0, 5)}}
+    assert known.acknowledged(str(tmp_path / "none"), "alert_extra") == {}
