@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.lake import change, write_lake
 from fraudstream import alerts
-from fraudstream.audit import archived, batches, history, judged, known, records
+from fraudstream.audit import archived, asked, batches, history, judged, known, records
 from fraudstream.audit.bounds import MIRROR, Bounds, Topic, seconds_of
 from fraudstream.audit.finding import Finding, Part, offset_ranges, ranges, ranges_text
 from fraudstream.audit.report import as_json, as_text
@@ -218,6 +218,26 @@ def test_changes_that_the_lake_lacks_are_judged_from_the_topic(tmp_path):
     made = judged.recompute([Version(RULE, {})], found)
     assert [json.loads(each.value)["transaction_id"] for each in made] == [1, 2, 5]
     assert end == {0: 201}
+
+
+def test_the_oracle_reads_the_topic_itself_and_must_find_the_same(tmp_path):
+    topic = [message(10, 1, cents="150.00"), message(20, 2, cents="50.00"), message(30, 3, cents="100.01")]
+    found, _ = history.history(str(tmp_path), records.scan(topic, {}, bounds(0)), [], bounds(0), MAX)
+    made = judged.Judged(judged.recompute([Version(RULE, {})], found), {0: 100}, [Version(RULE, {})])
+    messages = [sent(each, number) for number, each in enumerate(made.alerts)]
+    assert len(messages) == 2
+
+    def asked_of(messages, quarantined=()):
+        arrived = asked.arrivals_of(topic, MAX, quarantined)
+        part = asked.compare_oracle({"high_amount": made}, messages, arrived, "t")
+        return {finding.kind: finding.count for finding in part.findings}, part.figures["high_amount"]
+
+    assert asked_of(messages) == ({}, {"oracle": 2, "kafka": 2})
+    assert asked_of(messages[:1])[0] == {"oracle_missing": 1}
+    assert asked_of([messages[0], sent(made.alerts[1], 1, amount="100.02")])[0] == {"oracle_differs": 1}
+    assert asked_of(messages, {(0, 10)})[0] == {"oracle_extra": 1}  # unreadable when it came: never judged
+    made.until = {0: 30}
+    assert asked_of(messages) == ({}, {"oracle": 1, "kafka": 1})
 
 
 def archive(rows, messages, end=100, acknowledged=()):

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from fraudstream import cli, options
 from fraudstream.audit.bounds import seconds_of
-from fraudstream.audit.run import PARTS, Options
+from fraudstream.audit.run import PARTS, RECOMPUTATIONS, Options
 from fraudstream.config import RULES_FILE
+from fraudstream.errors import FraudstreamError
 
 
 def chosen(given: argparse.Namespace) -> Options:
-    """What the command line asks to compare."""
+    """What the command line asks to compare. Raises FraudstreamError for options that do not go together."""
+    if given.recompute == "oracle" and given.since is not None:
+        raise FraudstreamError("--recompute oracle judges the whole topic; leave --since out.")
     return Options(
         ids=given.ids, since_s=None if given.since is None else seconds_of(given.since), ledger=given.ledger,
-        wait_s=given.wait, parts=given.parts or PARTS,
+        wait_s=given.wait, parts=given.parts or PARTS, recompute=given.recompute,
     )  # fmt: skip
 
 
@@ -30,6 +33,9 @@ def parser(description: str | None, example: str) -> argparse.ArgumentParser:
     add("--parts", type=options.choices(PARTS), metavar="A,B",
         help="only these parts: rows, records, batches, alerts (default: all)")  # fmt: skip
     add("--wait", type=_seconds, default=30.0, metavar="S", help="wait so long for the capture (default: 30)")
+    add("--recompute", choices=RECOMPUTATIONS, default="rules",
+        help="what fraud.alerts is compared with: the rules over history (default), or the independent oracle of the "
+        "checks, too, which reads the whole topic message by message")  # fmt: skip
     add("--json", action="store_true", help="print the report as JSON")
     add("--progress", choices=cli.PROGRESS_MODES, default="auto", help="how to tell what it does (default: auto)")
     return found

@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 
 REPAIR = "make repair"
+ORACLE = "compare the rule with docs/semantics.md"
 RESET = "./spark-submit.sh detect_fraud --reset QUERY ..."
 KINDS = {
     "row_not_captured": Kind("rows of PostgreSQL whose present state never came into the topic", REPAIR),
@@ -41,6 +42,9 @@ KINDS = {
     "alert_missing": Kind("alerts of the recomputation are missing", REPAIR),
     "alert_differs": Kind("alerts have other bytes than the recomputation", REPAIR),
     "alert_extra": Kind("alerts that the recomputation has not", REPAIR),
+    "oracle_missing": Kind("alerts of the oracle are not in Kafka", ORACLE),
+    "oracle_differs": Kind("alerts have other fields than the oracle says", ORACLE),
+    "oracle_extra": Kind("alerts that the oracle has not", ORACLE),
     "archived_missing": Kind("alerts of the topic are missing", REPAIR),
     "archived_doubled": Kind("alerts stand there more than once", REPAIR),
     "archived_extra": Kind("alerts are not in the topic", REPAIR),

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraudstream import lake
-from fraudstream.audit import archived, judged, known, records, rows
+from fraudstream.audit import archived, asked, judged, known, records, rows
 from fraudstream.audit.batches import compare_batches
 from fraudstream.audit.bounds import ARCHIVE, MIRROR, SHADOW_ARCHIVE, Bounds, lost_checkpoints, rule_names, take_bounds
 from fraudstream.audit.capture import capture_position, captured_by, compare_ledger
@@ -30,6 +30,7 @@ from fraudstream.stack.settings import StackSettings
 from fraudstream.streams.progress import by_number, read_lines, start_of
 
 PARTS = ("rows", "records", "batches", "alerts")
+RECOMPUTATIONS = ("rules", "oracle")
 _TABLES = {ARCHIVE: "alerts", SHADOW_ARCHIVE: "shadow_alerts"}
 Say = Callable[[str], None]
 
@@ -44,6 +45,7 @@ class Options:
     ledger: Path | None = None
     wait_s: float = 30
     parts: Sequence[str] = PARTS
+    recompute: str = "rules"
 
 
 @dataclass
@@ -202,7 +204,7 @@ def _alerts_and_batches(
         found.parts.append(_batches(pipeline, bounds, scans, names))
     if "alerts" in options.parts:
         say("judging the topic again")
-        found.parts += _alerts(pipeline, rules, names, read, found, messages)
+        found.parts += _alerts(pipeline, rules, names, read, found, messages, options)
 
 
 def _batches(pipeline: Pipeline, bounds: Bounds, scans: dict[str, records.Scan], names: Sequence[str]) -> Part:
@@ -226,6 +228,7 @@ def _alerts(
     read: _Read,
     found: Audit,
     messages: dict[str, list[judged.Message]],
+    options: Options,
 ) -> list[Part]:
     bounds = found.bounds
     past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes)
@@ -254,6 +257,8 @@ def _alerts(
         shown = f"{len(changed):,} other alerts ({', '.join(changed[:5])})" if changed else "the same alerts"
         part.notes.append(f"judged without the {len(repeats):,} messages that repeat others: {shown}")
     parts = [part]
+    if options.recompute == "oracle":
+        parts.append(_asked(pipeline, bounds, again, [each for some in messages.values() for each in some]))
     for query in topics:
         end_of = bounds.of(query)
         parts.append(
@@ -262,6 +267,17 @@ def _alerts(
             )
         )
     return parts
+
+
+def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], messages: list[judged.Message]) -> Part:
+    topic, kafka = bounds.transactions, pipeline.kafka
+    if any(topic.low.values()):
+        return Part("oracle", notes=["not asked: it judges a topic from its first record, and that has been deleted"])
+    places = records.positions_of(pipeline.lake, "quarantine", topic.name)
+    quarantined = {(number, int(offset)) for number, offsets in places.items() for offset in offsets}
+    every = read_topic(kafka.bootstrap_servers, topic.name, kafka.options)
+    arrived = asked.arrivals_of(every, pipeline.max_message_bytes, quarantined)
+    return asked.compare_oracle(again, messages, arrived, topic.name)
 
 
 def replace_file(path: Path, text: str) -> None:

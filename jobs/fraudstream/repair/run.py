@@ -82,7 +82,7 @@ def said(finding: Finding) -> str:
 def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantine: bool = False) -> Repair:
     """Close what an audit finds. Raises GuardError, before anything is done, while a driver writes a table that has to
     be mended, FraudstreamError where something cannot be read or written; starting it again goes on."""
-    hold_table(shop.pipeline.table(known.TABLE))  # two repairs at once would do everything twice
+    _hold_repairs(shop.pipeline)
     found = _audit(shop, options)
     result = Repair(found)
     back = _readable(shop, found) if quarantine else []
@@ -112,6 +112,17 @@ def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantin
         found = _audit(shop, options)
     result.after = found
     return result
+
+
+def _hold_repairs(pipeline: Pipeline) -> None:
+    """Two repairs at once would do everything twice."""
+    try:
+        hold_table(pipeline.table(known.TABLE))
+    except GuardError as error:
+        raise GuardError(
+            "another repair is running: nothing was repaired. Wait until it has ended, and start this one again.",
+            error.runbook,
+        ) from error
 
 
 def _audit(shop: Workshop, options: Options) -> Audit:
