@@ -12,7 +12,7 @@ from fraudstream.streams import queries
 from fraudstream.triage.desk import open_desk
 from stack.world import world
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 
 
 def test_a_canary_comes_out_as_alerts_and_counts_nowhere(stack, spark, tmp_path: Path):
@@ -25,7 +25,7 @@ def test_a_canary_comes_out_as_alerts_and_counts_nowhere(stack, spark, tmp_path:
         try:
             late = canaries.send(stack.dsn("app"), ours.pipeline, rules, within=0.001)
             assert late.late == rules == ["anomaly", "velocity", "high_amount"]
-            sent = canaries.send(stack.dsn("app"), ours.pipeline, rules, within=90)
+            sent = canaries.send(stack.dsn("app"), ours.pipeline, rules, within=120)
         finally:
             for query in running:
                 query.stop()
