@@ -17,7 +17,16 @@ import pyarrow as pa
 from fraudstream import lake
 from fraudstream.audit import archived, asked, judged, known, records, rows
 from fraudstream.audit.batches import compare_batches
-from fraudstream.audit.bounds import ARCHIVE, MIRROR, SHADOW_ARCHIVE, Bounds, lost_checkpoints, rule_names, take_bounds
+from fraudstream.audit.bounds import (
+    ARCHIVE,
+    MIRROR,
+    SHADOW_ARCHIVE,
+    Bounds,
+    Topic,
+    lost_checkpoints,
+    rule_names,
+    take_bounds,
+)
 from fraudstream.audit.capture import capture_position, captured_by, compare_ledger
 from fraudstream.audit.finding import Finding, Part
 from fraudstream.audit.history import history
@@ -238,13 +247,7 @@ def _alerts(
     topics = {query: topic.name for query, topic in bounds.alerts.items()}
     acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
     rows_of = {query: archived.archived_rows(pipeline.lake, _TABLES[query]) for query in topics}
-    old = {
-        row["payload"]
-        for query, each in rows_of.items()
-        for row in each
-        if row["alert_offset"] is not None
-        and not bounds.alerts[query].covers(row["alert_partition"], row["alert_offset"])
-    }
+    old = {row["payload"] for query, each in rows_of.items() for row in each if _is_older(row, bounds.alerts[query])}
     part = judged.compare_alerts(
         again,
         (message for each in messages.values() for message in each),
@@ -259,14 +262,15 @@ def _alerts(
     parts = [part]
     if options.recompute == "oracle":
         parts.append(_asked(pipeline, bounds, again, [each for some in messages.values() for each in some]))
-    for query in topics:
-        end_of = bounds.of(query)
-        parts.append(
-            archived.compare_archive(
-                _TABLES[query], rows_of[query], messages[query], bounds.alerts[query], end_of, acknowledged[query]
-            )
-        )
+    for query, topic in bounds.alerts.items():
+        of_query = (rows_of[query], messages[query], topic, bounds.of(query), acknowledged[query])
+        parts.append(archived.compare_archive(_TABLES[query], *of_query))
     return parts
+
+
+def _is_older(row: dict[str, Any], topic: Topic) -> bool:
+    """Whether an archived alert's message lies before those that were read."""
+    return row["alert_offset"] is not None and not topic.covers(row["alert_partition"], row["alert_offset"])
 
 
 def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], messages: list[judged.Message]) -> Part:
