@@ -60,21 +60,28 @@ def job(name: str, arguments: Sequence[str], log: Path, environment: Mapping[str
     """`./spark-submit.sh NAME ...` as long as the block lasts."""
     child = None
     try:
-        with log.open("wb") as output, uninterrupted():
-            process = subprocess.Popen(
-                [str(REPOSITORY / "spark-submit.sh"), name, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C reaches the demo alone, which then stops its children in order.
-                start_new_session=True,
-                env={**os.environ, "PYTHON": sys.executable, **environment},
-            )
-            child = Child(name, process, log)
+        log.unlink(missing_ok=True)
+        with uninterrupted():
+            child = start_job(name, arguments, log, environment)
         yield child
     finally:
         if child is not None:
             child.stop()
+
+
+def start_job(name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
+    """`./spark-submit.sh NAME ...` started; its output is appended to the log."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [str(REPOSITORY / "spark-submit.sh"), name, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C reaches the parent alone, which then stops its children in order.
+            start_new_session=True,
+            env={**os.environ, "PYTHON": sys.executable, **environment},
+        )
+    return Child(name, process, log)
 
 
 def meaning(log: str) -> str:

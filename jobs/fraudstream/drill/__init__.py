@@ -1,0 +1,1 @@
+"""Drills: real faults under load, and whether what was promised held."""

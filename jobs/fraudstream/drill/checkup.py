@@ -1,0 +1,80 @@
+"""What a round of faults has left behind, by the oracles: the check of the demo, doubles in Delta, the tables' logs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from fraudstream.check.verify import verify
+from fraudstream.drill.rig import Rig
+
+# A table, and the columns that no two of its rows may share.
+_KEYS = {
+    "alerts": ("alert_id",),
+    "transactions": ("id",),
+    "transaction_changes": ("topic", "partition", "offset"),
+    "quarantine": ("topic", "partition", "offset"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkup:
+    """Changes and alerts lost, doubled in the topic or in Delta; equal copies of alerts in Kafka; failures in words."""
+
+    rows: int
+    alerts: int
+    lost: int
+    doubled: int
+    kafka_copies: int
+    quarantined: int
+    failures: list[str] = field(default_factory=list)
+
+
+def check_up(rig: Rig) -> Checkup:
+    """The check of all that the rig has written since its start; the rig has ended, the stack runs."""
+    found = verify(rig.settings, rig.pipeline, rig.rules, rig.ledger, profile="exercise", copies=rig.copies)
+    failures = list(found["failures"])
+    doubled = {table: doubles(rig.pipeline.table(table), columns) for table, columns in _KEYS.items()}
+    failures += [f"{table}: {count} rows stand there twice" for table, count in doubled.items() if count]
+    for table in _KEYS:
+        failures += log_gaps(rig.pipeline.table(table))
+    rules: dict[str, Any] = found["rules"]
+    return Checkup(
+        rows=found["topic"]["read"],
+        alerts=sum(rule["oracle"] for rule in rules.values()),
+        lost=found["capture"]["lost"] + found["mirror"]["different"] + sum(rule["missing"] for rule in rules.values()),
+        doubled=found["capture"]["doubled"] + sum(doubled.values()) + sum(rule["extra"] for rule in rules.values()),
+        kafka_copies=sum(rule["kafka_copies"] for rule in rules.values()),
+        quarantined=found["topic"]["quarantined"],
+        failures=failures,
+    )
+
+
+def doubles(table: str, columns: tuple[str, ...]) -> int:
+    """Rows of a Delta table beyond the first with the same values in these columns."""
+    if not DeltaTable.is_deltatable(table):
+        return 0
+    rows = DeltaTable(table).to_pyarrow_table(columns=list(columns))
+    return int(rows.num_rows - rows.group_by(list(columns)).aggregate([]).num_rows)
+
+
+def log_gaps(table: str) -> list[str]:
+    """What is wrong with a Delta table's log, in words: a version that is missing, or a file that is no commit."""
+    files = sorted(Path(table, "_delta_log").glob("*.json"))
+    versions = [int(path.stem) for path in files if path.stem.isdigit()]
+    if not versions:
+        return []
+    missing = sorted(set(range(versions[0], versions[-1] + 1)) - set(versions))
+    wrong = [f"{table}: version {version} is missing in its log" for version in missing]
+    for path in files:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            if not lines or not all(isinstance(json.loads(line), dict) for line in lines):
+                raise ValueError("no commit")
+        except ValueError:
+            wrong.append(f"{path}: not a commit of a Delta table")
+    return wrong

@@ -1,0 +1,47 @@
+"""Load for a drill: a producer with a ledger that outlives the database's deaths."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.input.ledger import Ledger
+from fraudstream.input.produce import Options, produce
+
+_RETRY_S = 0.5
+
+
+class Feed:
+    """Writes rows on a thread of its own until it is ended. What COMMIT did not answer stands in the ledger as
+    unknown; after a failure it goes on with rows of another seed."""
+
+    def __init__(self, dsn: str, ledger: Path, rate: float, seed: int) -> None:
+        self._dsn, self._rate, self._seed = dsn, rate, seed
+        self._ledger = Ledger(ledger)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            options = Options(
+                profile="exercise", seed=self._seed, rate=self._rate, batch_size=200, update_share=0.01,
+                delete_share=0.002,
+            )  # fmt: skip
+            try:
+                produce(self._dsn, options, self._ledger, self._stop)
+            except FraudstreamError:
+                self._stop.wait(_RETRY_S)
+            self._seed += 1
+
+    def note(self, changes: list[list[Any]]) -> None:
+        """Add a transaction that somebody else has committed to the ledger."""
+        self._ledger.append("committed", changes)
+
+    def stop(self) -> None:
+        """Stop writing; whole transactions only."""
+        self._stop.set()
+        self._thread.join(60)
+        self._ledger.close()

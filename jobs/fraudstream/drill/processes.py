@@ -1,0 +1,213 @@
+"""Faults of processes: killed, frozen, started twice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from random import Random
+
+import psutil
+
+from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.rig import Rig, killed, signal_all
+from fraudstream.errors import FraudstreamError
+from fraudstream.stack import lifecycle
+from fraudstream.stack.processes import TITLES
+
+_JITTER_S = 3.0
+_SECOND_START_S = 120.0
+
+
+def kill_driver(rig: Rig, random: Random) -> Struck:
+    """The whole driver at once, as a machine that fails takes it."""
+    _wait_a_moment(random)
+    assert rig.driver is not None
+    pids = rig.pids()
+    process = rig.driver.process
+    since = time.monotonic()
+    signal_all([*pids["jvm"], process.pid], signal.SIGKILL)
+    code = process.wait(10)
+    _require_gone([*pids["jvm"], *pids["workers"]], "the driver's JVM and workers")
+    _require(code == -signal.SIGKILL, f"the driver ended with {code}")
+    return Struck(f"driver pid {process.pid} and JVM pid {pids['jvm']}: exit code {code}", 1, since)
+
+
+def kill_jvm(rig: Rig, random: Random) -> Struck:
+    """The JVM alone: Python must notice and end with an error."""
+    _wait_a_moment(random)
+    assert rig.driver is not None
+    pids, since = rig.pids(), time.monotonic()
+    _require(bool(pids["jvm"]), "no JVM was there")
+    signal_all(pids["jvm"], signal.SIGKILL)
+    _require_gone([*pids["jvm"], *pids["workers"]], "the JVM and its workers")
+    code = rig.driver.process.wait(60)
+    _require(code not in (0, None), f"the driver went on to exit code {code}")
+    return Struck(f"JVM pid {pids['jvm']} gone, driver ended with {code}", 1, since)
+
+
+def kill_python(rig: Rig, random: Random) -> Struck:
+    """The driver's Python alone: no orphaned JVM may go on writing."""
+    _wait_a_moment(random)
+    assert rig.driver is not None
+    pids, since = rig.pids(), time.monotonic()
+    rig.driver.process.kill()
+    code = rig.driver.process.wait(10)
+    if not killed([*pids["jvm"], *pids["workers"]]):
+        raise FraudstreamError(f"the JVM {pids['jvm']} goes on 10 s after its driver's end")
+    return Struck(f"driver pid {rig.driver.process.pid}: exit code {code}; JVM gone within 10 s", 1, since)
+
+
+def kill_worker(rig: Rig, random: Random) -> Struck:
+    """A Python worker of a task."""
+    _wait_a_moment(random)
+    workers = rig.pids()["workers"]
+    _require(bool(workers), "no Python worker was there")
+    victim, since = random.choice(workers), time.monotonic()
+    signal_all([victim], signal.SIGKILL)
+    _require_gone([victim], "the worker")
+    return Struck(f"worker pid {victim} gone", 1, since)
+
+
+def kill_component(rig: Rig, random: Random, component: str) -> Struck:
+    """PostgreSQL's postmaster, the broker or Connect."""
+    _wait_a_moment(random)
+    pid = rig.component_pids().get(component)
+    _require(pid is not None, f"{TITLES[component]} did not run")
+    assert pid is not None
+    below = psutil.Process(pid).children(recursive=True)
+    since = time.monotonic()
+    signal_all([pid], signal.SIGKILL)
+    _require_gone([pid, *(child.pid for child in below)], TITLES[component])
+    time.sleep(random.uniform(0, 2))
+    return Struck(f"{TITLES[component]} pid {pid} gone", 1, since)
+
+
+def kill_all(rig: Rig, random: Random) -> Struck:
+    """Everything in any order, and started again in any order."""
+    _wait_a_moment(random)
+    pids = rig.component_pids()
+    _require(len(pids) == len(TITLES), f"only {sorted(pids)} ran")
+    assert rig.driver is not None
+    found = [*pids.values(), *rig.pids()["jvm"], rig.driver.process.pid]
+    random.shuffle(found)
+    since = time.monotonic()
+    signal_all(found, signal.SIGKILL)
+    _require_gone(found, "all processes")
+    rig.stop_driver()
+    driver_first = random.random() < 0.5
+    if driver_first:  # it ends with a clear error or waits; the stack comes, and it is started again
+        rig.driver = rig.start_job("detect_fraud", ["--with", "archive_alerts,mirror_transactions"], rig.log)
+        time.sleep(random.uniform(0, 10))
+    lifecycle.up(rig.settings)
+    if driver_first:
+        rig.stop_driver()
+    return Struck(f"{len(found)} processes gone; the driver started {'first' if driver_first else 'last'}", 1, since)
+
+
+def freeze_component(rig: Rig, random: Random, component: str, seconds: float) -> Struck:
+    """A component stopped for a while, as by a pause of the machine."""
+    pid = rig.component_pids()[component]
+    signal_all([pid], signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        state = psutil.Process(pid).status()
+        _require(state == psutil.STATUS_STOPPED, f"{TITLES[component]} was {state}")
+        time.sleep(seconds)
+    finally:
+        signal_all([pid], signal.SIGCONT)
+    return Struck(f"{TITLES[component]} pid {pid} stopped for {seconds:.0f} s")
+
+
+def freeze_driver(rig: Rig, random: Random, seconds: float) -> Struck:
+    """The driver frozen while a second one is started on its checkpoints: a zombie must not write beside it."""
+    assert rig.driver is not None
+    pids = [rig.driver.process.pid, *rig.pids()["jvm"]]
+    signal_all(pids, signal.SIGSTOP)
+    try:
+        said = _second_driver(rig)
+    finally:
+        signal_all(pids, signal.SIGCONT)
+    return Struck(f"driver {pids} stopped; the second one was refused: {said}")
+
+
+def second_driver(rig: Rig, random: Random) -> Struck:
+    """A second driver on the checkpoints of one that runs."""
+    return Struck(f"refused: {_second_driver(rig)}")
+
+
+def _second_driver(rig: Rig) -> str:
+    log = rig.home / "second.log"
+    log.unlink(missing_ok=True)
+    second = rig.start_job("detect_fraud", ["--with", "archive_alerts,mirror_transactions"], log)
+    try:
+        second.process.wait(_SECOND_START_S)
+    finally:
+        second.stop()
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if second.process.returncode != 2 or "checkpoint-in-use" not in said:
+        raise FraudstreamError(
+            f"a second driver was not refused (exit code {second.process.returncode}): {said[-300:]}"
+        )
+    return next(line for line in said.splitlines() if "checkpoint-in-use" in line)[:160]
+
+
+def _wait_a_moment(random: Random) -> None:
+    time.sleep(random.uniform(0, _JITTER_S))
+
+
+def _require(condition: bool, seen: str) -> None:
+    if not condition:
+        raise NotStruckError(seen)
+
+
+def _require_gone(pids: list[int], what: str) -> None:
+    _require(killed(pids), f"{what} did not end")
+
+
+def component(name: str) -> Fault:
+    """The kill of a component."""
+    row, holds = {
+        "connect": (4, "no loss; nothing doubled in the topic (exactly-once source) or in Delta"),
+        "kafka": (7, "acknowledged records survive; Connect and Spark go on"),
+        "postgres": (9, "committed is delivered; an unknown commit may go either way; the connector comes back"),
+    }[name]
+    return Fault(
+        name=f"kill_{name}", rows=(row,), must_hold=holds,
+        strike=lambda rig, random: kill_component(rig, random, name),
+    )  # fmt: skip
+
+
+def frozen(name: str, seconds: float) -> Fault:
+    """The freeze of a component."""
+    return Fault(
+        name=f"freeze_{name}", rows=(8,), must_hold="no loss; all goes on when it thaws",
+        strike=lambda rig, random: freeze_component(rig, random, name, seconds),
+    )  # fmt: skip
+
+
+_SAME = "no loss; nothing doubled in Delta; alerts in Kafka at most as equal copies; no orphan goes on writing"
+KILLS = (
+    Fault(name="kill_driver", rows=(1,), must_hold=_SAME, strike=kill_driver),
+    Fault(name="kill_jvm", rows=(2,), must_hold=_SAME, strike=kill_jvm),
+    Fault(name="kill_python", rows=(2,), must_hold=_SAME, strike=kill_python),
+    Fault(name="kill_worker", rows=(2,), must_hold=_SAME, strike=kill_worker),
+    component("connect"),
+    component("kafka"),
+    component("postgres"),
+    Fault(
+        name="kill_all", rows=(10,), must_hold="the same end state in any order of starts; clear errors meanwhile",
+        strike=kill_all,
+    ),
+)  # fmt: skip
+OTHERS = (
+    Fault(
+        name="second_driver", rows=(3,), must_hold="the second start is refused by name; nothing is written by it",
+        strike=second_driver,
+    ),
+    Fault(
+        name="zombie_driver", rows=(3,), must_hold="the second start is refused while the first is frozen; it goes on",
+        strike=lambda rig, random: freeze_driver(rig, random, 10),
+    ),
+    frozen("connect", 20),
+    frozen("kafka", 20),
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""A drill: rounds of faults, one after the other, each kept as soon as it has ended, so that a run can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fraudstream.check.once import alone
+from fraudstream.check.report import machine, versions
+from fraudstream.drill.catalog import FAULTS, QUICK, STORM
+from fraudstream.drill.fault import Fault
+from fraudstream.drill.report import as_text, summarised, totals, write_report
+from fraudstream.drill.rounds import Say, run_round
+from fraudstream.errors import FraudstreamError
+from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
+from fraudstream.stack.settings import StackSettings, load_settings
+
+_KILLS_PER_ROUND = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to drill. `kills` is how many kills the storm has in a full run."""
+
+    only: Sequence[str] = ()
+    seed: int = 0
+    rounds: int = 1
+    rate: float = 2000.0
+    full: bool = False
+    kills: int = 300
+    fresh: bool = False
+
+
+def run(options: Options, user: StackSettings, say: Say) -> dict[str, Any]:
+    """The report, written as it grows into the home of drills. Raises FraudstreamError where it cannot begin."""
+    settings = load_settings(user.home / "drill")
+    home = settings.home
+    os.environ["FRAUDSTREAM_HOME"] = str(home)
+    home.mkdir(parents=True, exist_ok=True)
+    with alone(home, "drill"):
+        _require_room(user)
+        file = home / ("full.jsonl" if options.full else "quick.jsonl")
+        if options.fresh or not options.full:
+            file.unlink(missing_ok=True)
+        rounds = planned(options)
+        done = {(result["seed"], result["round"]) for result in read_results(file)}
+        left = [(number, faults) for number, faults in enumerate(rounds, start=1) if (options.seed, number) not in done]
+        say(f"seed {options.seed}: {len(rounds)} rounds, {len(left)} to run; Ctrl-C stops, the next run goes on")
+        for number, faults in left:
+            results = run_round(settings, faults, options.seed, number, options.rate, say)
+            append_results(file, results)
+            assembled(file, settings)
+    report = assembled(file, settings)
+    say(as_text(report))
+    return report
+
+
+def planned(options: Options) -> list[list[Fault]]:
+    """The rounds' faults: those named, the quick ones, or all with rounds of random kills; the same for a seed."""
+    if options.only:
+        return [[FAULTS[name] for name in options.only]] * options.rounds
+    if not options.full:
+        return [[FAULTS[name] for name in group] for group in QUICK] * options.rounds
+    random = Random(f"{options.seed} storm")
+    names, weights = list(STORM), list(STORM.values())
+    chosen = random.choices(names, weights, k=options.kills)
+    storm = [chosen[begin : begin + _KILLS_PER_ROUND] for begin in range(0, len(chosen), _KILLS_PER_ROUND)]
+    single = [[name for name in group if name not in STORM] for group in QUICK]
+    return [[FAULTS[name] for name in group] for group in (*single, *storm) if group]
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The strikes of all rounds so far; a line cut short by a kill is passed over, so that its round runs again."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return [result for group in found for result in group]
+
+
+def append_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Keep a round's results, as one line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(results) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def assembled(file: Path, settings: StackSettings) -> dict[str, Any]:
+    """The report of all results so far, written beside their file."""
+    results = read_results(file)
+    entries = summarised(results, list(FAULTS.values()))
+    began = min((result["at"] for result in results), default=0)
+    report = {
+        "passed": bool(entries) and all(entry["verdict"] in ("held", "not run") for entry in entries),
+        "started_at": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+        "totals": totals(entries, results),
+        "faults": entries,
+        "versions": versions(settings),
+        "machine": machine(),
+    }
+    write_report(file.parent, report)
+    return report
+
+
+def _require_room(user: StackSettings) -> None:
+    running = [name for name in COMPONENTS if pid_of(user, name)]
+    taken = [port for name in running for port in ports(user, name).values() if is_open(port)]
+    if taken:
+        raise FraudstreamError(
+            f"your own stack in {user.home} is up on the ports that the drill needs ({', '.join(map(str, taken))}); "
+            "stop it first with `make down` (its data stays)."
+        )

@@ -1,0 +1,274 @@
+"""Faults of what is stored: checkpoints, tables, rules, passwords, Connect's offsets, the replication slot, disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import yaml
+
+from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError, Struck
+from fraudstream.drill.rig import ARCHIVE, CONNECTOR, MIRROR, Rig, killed, signal_all
+from fraudstream.errors import FraudstreamError, GuardError, Runbook
+from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
+from fraudstream.stack.processes import log_file
+from fraudstream.stack.queries import query_states
+
+_END_S = 120.0
+_SPARE_MIB = 48
+
+
+def checkpoint_deleted(rig: Rig, random: Random) -> Struck:
+    """A query's checkpoint deleted: the start is refused, and made when it is asked to start over."""
+    query = random.choice(rig.queries)
+    rig.stop_driver()
+    shutil.rmtree(rig.pipeline.checkpoint(query))
+    said = _refused_start(rig, "checkpoint-gone")
+    rig.start_driver("--reset", query)
+    return Struck(f"{query}: {said}; then --reset")
+
+
+def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
+    """Files of a checkpoint damaged: repaired by Spark, or a named error and a start over; never wrong alerts."""
+    query = random.choice([rule.name for rule in rig.rules if not rule.stateless])
+    rig.stop_driver()
+    folder = Path(rig.pipeline.checkpoint(query))
+    newest = max((folder / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    damage = random.choice(("metadata", "commit", "offset", "state"))
+    victims = {
+        "metadata": [folder / "metadata"],
+        "commit": [max((folder / "commits").glob("[0-9]*"), key=lambda path: int(path.name))],
+        "offset": [newest],
+        "state": sorted((folder / "state").rglob("*.changelog"), key=lambda path: path.stat().st_mtime)[-1:],
+    }[damage]
+    for victim in victims:
+        victim.write_bytes(b"") if damage != "metadata" else victim.unlink()
+    try:
+        rig.start_driver()
+        rig.await_judged(rig.ends())
+        said = "Spark has repaired it"
+    except FraudstreamError as error:
+        said = str(error)[:200]
+        rig.stop_driver()
+        rig.start_driver("--reset", query)
+    return Struck(f"{query}: {damage} {[victim.name for victim in victims]} damaged: {said}")
+
+
+def second_writer(rig: Rig, random: Random) -> Struck:
+    """A second mirror, with checkpoints of its own, on the tables of one that runs."""
+    settings = yaml.safe_load(rig.config.read_text(encoding="utf-8"))
+    settings["checkpoints"] = str(rig.home / "other_checkpoints")
+    settings["progress"] = str(rig.home / "other_progress")
+    other = rig.home / "other.yaml"
+    other.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    versions = len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json")))
+    said = _refused(rig, "archive_alerts", other, ("table-in-use", "checkpoint-gone"))
+    if len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json"))) < versions:
+        raise FraudstreamError("the table's log has lost commits")
+    return Struck(said)
+
+
+def broken_rules(rig: Rig, random: Random) -> Struck:
+    """The rules file broken while it is followed: the old rules go on, and it is said."""
+    text = rig.rules_file.read_text(encoding="utf-8")
+    broken = random.choice(("anomaly: {severity: [", "anomaly: {severity: high, parameters: {factor: three}}\n", ""))
+    rig.rules_file.write_text(broken, encoding="utf-8")
+    try:
+        rig.until(lambda: _rules(rig).get("refused") is not None, "the refusal of the rules file")
+        said = str(_rules(rig)["refused"])
+        if not rig.is_driving():
+            raise FraudstreamError("the rules did not go on")
+        time.sleep(5)
+    finally:
+        rig.rules_file.write_text(text, encoding="utf-8")
+    rig.until(lambda: _rules(rig).get("refused") is None, "the mended rules file")
+    return Struck(f"refused: {said[:160]}")
+
+
+def _rules(rig: Rig) -> dict[str, object]:
+    found = json.loads(Path(rig.pipeline.progress, "queries.json").read_text(encoding="utf-8"))
+    return dict(found.get("rules", {}))
+
+
+def rotated_password(rig: Rig, random: Random) -> Struck:
+    """The capture role's password changed in the database alone: the connector fails at once, without telling it."""
+    password = f"rotated_{secrets.token_hex(8)}"
+    rig.admin(f"ALTER ROLE capture PASSWORD '{password}'")
+    rig.admin("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+    since = time.monotonic()
+
+    def failed() -> bool:
+        return "FAILED" in connect.connector_status(rig.settings, CONNECTOR)["tasks"]
+
+    rig.until(failed, "the connector's failure")
+    trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
+    logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
+    if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):
+        raise FraudstreamError("the password stands in a log or an answer")
+    return Struck(f"failed after {time.monotonic() - since:.1f} s: {trace[:160]}")
+
+
+def lost_offsets(rig: Rig, random: Random) -> Struck:
+    """Connect's stored offsets deleted: it reads all rows again, and nothing is doubled."""
+    pid = rig.component_pids()["connect"]
+    signal_all([pid], signal.SIGKILL)
+    killed([pid])
+    kafka.delete_topic(rig.settings, "connect-offsets")
+    if guard.stored_lsn(rig.settings, CONNECTOR) is not None:
+        raise NotStruckError("the offsets are still there")
+    return Struck(f"Connect pid {pid} gone, its offsets deleted", 1)
+
+
+def lost_slot(rig: Rig, random: Random) -> Struck:
+    """The slot dropped while Connect is down and rows go on: refused by name; a new slot reads all rows again."""
+    said = _without_connect(rig, lambda slot: postgres.drop_slot(rig.settings, slot), "slot-lost")
+    lifecycle.up(rig.settings, gap="renew")
+    return Struck(f"{said}; then a new slot", 1)
+
+
+def lost_log(rig: Rig, random: Random) -> Struck:
+    """The slot's log removed by its cap while Connect is down: refused by name; a new slot reads all rows again."""
+
+    def lose(slot: str) -> None:
+        rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
+        rig.admin("SELECT pg_reload_conf()")
+
+        def is_lost() -> bool:
+            rig.admin("SELECT pg_logical_emit_message(false, 'drill', repeat('x', 8000000))")
+            rig.admin("SELECT pg_switch_wal()")
+            rig.admin("CHECKPOINT")
+            return any(each["name"] == slot and each["wal_status"] == "lost" for each in postgres.slots(rig.settings))
+
+        rig.until(is_lost, "the loss of the slot's log")
+        rig.admin("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        rig.admin("SELECT pg_reload_conf()")
+
+    said = _without_connect(rig, lose, "slot-lost")
+    lifecycle.up(rig.settings, gap="renew")
+    return Struck(f"{said}; then a new slot", 1)
+
+
+def _without_connect(rig: Rig, act: Callable[[str], None], runbook: Runbook) -> str:
+    """Kill Connect, let rows go on, act on its slot, and require that the start is refused with this name."""
+    pid = rig.component_pids()["connect"]
+    signal_all([pid], signal.SIGKILL)
+    killed([pid])
+    before = rig.written()
+    slot, _ = guard.slot_of(json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"])
+    rig.until(lambda: not any(each["active"] for each in postgres.slots(rig.settings)), "the end of its session")
+    act(slot)
+    rig.until(lambda: rig.written() > before + 2000, "rows in the gap")
+    try:
+        lifecycle.up(rig.settings)
+    except GuardError as refusal:
+        if refusal.runbook != runbook:
+            raise
+        return f"Connect pid {pid} gone; {refusal}"[:200]
+    raise FraudstreamError(f"a start that loses changes was not refused ({runbook})")
+
+
+def full_disk(rig: Rig, random: Random) -> Struck:
+    """The lake's disk full: no half commit, a clear error, and it goes on when there is room."""
+    lake, kept = Path(rig.pipeline.lake), rig.home / "lake.kept"
+    rig.stop_driver()
+    lake.rename(kept)
+    lake.mkdir()
+    used = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={used // 1024 + (_SPARE_MIB + 64) * 1024}k", "tmpfs", str(lake)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        lake.rmdir()
+        kept.rename(lake)
+        raise NotMadeError(f"no file system of a fixed size can be mounted here: {made.stderr.strip()}")
+    try:
+        shutil.copytree(kept, lake, dirs_exist_ok=True)
+        rig.start_driver()
+        ballast = lake / "ballast"
+        with ballast.open("wb") as file:
+            free = shutil.disk_usage(lake).free
+            os.posix_fallocate(file.fileno(), 0, max(4096, free - 64 * 1024))
+        rig.until(lambda: _is_full(rig), "the error of a full disk")
+        states = query_states(rig.pipeline.progress)[1]
+        said = next(state for state in states.values() if "disk-full" in state or "No space" in state)
+        ballast.unlink()
+        rig.stop_driver()
+        shutil.rmtree(kept)
+        shutil.copytree(lake, kept)
+    finally:
+        rig.stop_driver()
+        subprocess.run(["umount", str(lake)], check=False)
+    lake.rmdir()
+    kept.rename(lake)
+    return Struck(said[:200])
+
+
+def _is_full(rig: Rig) -> bool:
+    states = query_states(rig.pipeline.progress)[1]
+    return any("disk-full" in state or "No space" in state for state in states.values())
+
+
+def _refused_start(rig: Rig, runbook: Runbook) -> str:
+    return _refused(rig, "detect_fraud", rig.config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
+
+
+def _refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *options: str) -> str:
+    """Start a job that must end with exit code 2 and one of these names; what it said."""
+    log = rig.home / "refused.log"
+    log.unlink(missing_ok=True)
+    started = rig.start_job(job, list(options), log, config)
+    try:
+        started.process.wait(_END_S)
+    finally:
+        started.stop()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if any(f"docs/operations.md: {runbook}]" in line for runbook in runbooks)]
+    if started.process.returncode != 2 or not said:
+        raise FraudstreamError(f"{job} was not refused (exit code {started.process.returncode}): {lines[-3:]}")
+    return f"refused: {said[-1][-120:]}"
+
+
+STORED = (
+    Fault(
+        name="checkpoint_deleted", rows=(21,), strike=checkpoint_deleted,
+        must_hold="refused by name without --reset; with it the same tables and alerts, nothing doubled",
+    ),
+    Fault(
+        name="checkpoint_damaged", rows=(21,), strike=checkpoint_damaged,
+        must_hold="repaired or a named error, never wrong alerts; with --reset the same alerts",
+    ),
+    Fault(
+        name="second_writer", rows=(27,), strike=second_writer,
+        must_hold="the second writer is refused; no commit of the table is lost",
+    ),
+    Fault(
+        name="broken_rules", rows=(23,), strike=broken_rules,
+        must_hold="the old rules go on; the file is refused with a reason",
+    ),
+    Fault(
+        name="rotated_password", rows=(25,), strike=rotated_password,
+        must_hold="fails fast; no hot loop, no secret in logs; goes on with the right password",
+    ),
+    Fault(name="lost_offsets", rows=(26,), strike=lost_offsets, must_hold="duplicates at most; no loss"),
+    Fault(
+        name="lost_slot", rows=(15,), strike=lost_slot,
+        must_hold="no start without the slot; a new one closes the gap",
+    ),
+    Fault(
+        name="lost_log", rows=(14,), strike=lost_log,
+        must_hold="the cap protects the database; no start on a lost slot; a new one closes the gap",
+    ),
+    Fault(
+        name="full_disk", rows=(13,), strike=full_disk,
+        must_hold="the batch fails with a clear error; no half commit; goes on with room",
+    ),
+)  # fmt: skip
