@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 import psycopg2
 import yaml
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
 
 from fraudstream.check.children import Child, start_job
+from fraudstream.check.topic import consumer_settings
 from fraudstream.config import PIPELINE_FILE, RULES_FILE, Pipeline, load_pipeline
 from fraudstream.drill.feed import Feed
 from fraudstream.errors import FraudstreamError, StackError
@@ -32,6 +33,7 @@ CONNECTOR = lifecycle.TRANSACTIONS.stem
 # Short, so that a kill finds every query in the middle of its work.
 _TRIGGERS = {"real_time": "5 seconds", "archive_alerts": "3 seconds", "mirror_transactions": "5 seconds"}
 _STEP_S = 0.1
+_MARKERS = 50
 PATIENCE_S = 240.0
 
 
@@ -188,16 +190,27 @@ class Rig:
         return {str(part.partition): future.result().offset for part, future in found.items()}
 
     def behind(self, queries: list[str], ends: dict[str, int]) -> list[str]:
-        """Those of the queries that have not committed all offsets below `ends`."""
-        return [
-            query
-            for query in queries
-            if any(
-                progress.position(self.pipeline.checkpoint(query)).get(partition, 0) < end
-                for partition, end in ends.items()
-                if end
-            )
-        ]
+        """Those of the queries that have not committed all records below `ends`."""
+        return [query for query in queries if self._is_behind(query, ends)]
+
+    def _is_behind(self, query: str, ends: dict[str, int]) -> bool:
+        topic = self.pipeline.kafka.alerts_topic if query == ARCHIVE else self.topic
+        position = progress.position(self.pipeline.checkpoint(query))
+        left = {part: (position.get(part, 0), end) for part, end in ends.items() if position.get(part, 0) < end}
+        # A real-time query stops behind the last record, before the marker that ends its transaction.
+        return any(
+            end - begin > _MARKERS or self._has_record(topic, part, begin) for part, (begin, end) in left.items()
+        )
+
+    def _has_record(self, topic: str, partition: str, begin: int) -> bool:
+        """Whether a committed record stands in the partition at `begin` or behind it."""
+        consumer = Consumer({**consumer_settings(self.settings.bootstrap), "log_level": 0}, logger=kafka.quiet_logger())
+        try:
+            consumer.assign([TopicPartition(topic, int(partition), begin)])
+            message = consumer.poll(10)
+            return message is None or message.error() is None
+        finally:
+            consumer.close()
 
     def await_judged(self, ends: dict[str, int]) -> None:
         """Wait until every rule has committed what lies before `ends`."""

@@ -87,9 +87,10 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 
 def append_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Keep a round's results, as one line."""
+    """Keep a round's results, as a line of their own."""
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(results) + "\n")
+        file.write(f"{chr(10) if torn else ''}{json.dumps(results)}\n")
         file.flush()
         os.fsync(file.fileno())
 
