@@ -41,7 +41,7 @@ demo: $(STAMP) ## write, detect, check: DEMO_SECONDS=60 DEMO_RATE=2000 DEMO_PROF
 	@$(RUN) -m fraudstream.check.demo
 
 soak: $(STAMP) ## the demo for an hour (SOAK_SECONDS=3600): does memory, lag, batch time or latency grow?
-	@$(RUN) -m fraudstream.check.demo --name soak --seconds $(or $(SOAK_SECONDS),3600)
+	@$(RUN) -m fraudstream.check.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 drill: $(STAMP) ## kill, freeze and spoil a pipeline under load: DRILL="--only kill_connect --rounds 3" or --full
 	@$(RUN) jobs/drill_faults.py $(DRILL)

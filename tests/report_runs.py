@@ -19,7 +19,7 @@ def made_up_run(seconds: int = 60) -> Run:
     samples = [_sample(second) for second in range(seconds + 6)]
     alerts = {rule: _latencies(rule, seconds) for rule in RULES}
     return Run(
-        options={"profile": "realistic", "seconds": seconds, "rate": 2000, "seed": 0, "name": "demo"},
+        options={"profile": "realistic", "seconds": seconds, "rate": 2000, "seed": 0},
         began=BEGAN, produced=(BEGAN + 2, BEGAN + 2 + seconds), stack_start_s=9.12, spark_start_s=11.3,
         samples=samples, alerts=alerts, batched=["anomaly", "velocity"],
         progress={name: Progress(Path("nothing")) for name in (*RULES, "mirror_transactions", "archive_alerts")},

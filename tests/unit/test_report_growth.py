@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from fraudstream.check.growth import Limit, trend
-from fraudstream.check.report import assemble
 from fraudstream.check.resources import Resources
+from fraudstream.check.soak import assemble
 from fraudstream.stack.settings import load_settings
-from report_runs import checked, made_up_run
+from report_runs import made_up_run
 
 MINUTES = [60.0 * minute for minute in range(31)]  # what counts are minutes 10 to 30: seven in each part
 
@@ -47,13 +47,13 @@ def test_a_long_run_whose_memory_grows_fails_and_a_short_one_says_nothing():
     for seconds, failures in ((60, 0), (1900, 1)):
         run = made_up_run(seconds)
         grown = [
-            Resources(
-                at=run.began + at, memory={"kafka": 500.0, "spark jvm": 2000.0 + at}, disk={}, files={"alerts": 40}
-            )
+            Resources(at=run.began + at, memory={"kafka": 500.0, "jvm": 2000.0 + at}, disk={}, files={"alerts": 40})
             for at in range(0, seconds, 10)
         ]
         run = replace(run, resources=grown, alerts={}, batched=[])
-        report = assemble(run, checked(), load_settings(), "series.json")
-        found = [failure for failure in report["failures"] if "memory_mib" in failure]
-        assert len(found) == failures, report["failures"]
-        assert report["passed"] is not bool(failures)
+        for audited in ({"passed": True}, {"passed": False, "findings": 2}):
+            report = assemble(run, audited, load_settings())
+            found = [failure for failure in report["failures"] if "memory_mib of jvm grows" in failure]
+            assert len(found) == failures, report["failures"]
+            assert report["passed"] is (audited["passed"] and not failures)
+            assert ("the audit has 2 findings" in report["failures"]) is not audited["passed"]

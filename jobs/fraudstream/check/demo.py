@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fraudstream import cli
@@ -16,6 +17,7 @@ from fraudstream.check.once import Interrupted, alone, one_interruption
 from fraudstream.check.page import write_page
 from fraudstream.check.report import assemble
 from fraudstream.check.stages import Options, run_and_check
+from fraudstream.check.verify import verify
 from fraudstream.check.watch import stop_leftover
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, FraudstreamError
@@ -52,7 +54,6 @@ def parse(argv: Sequence[str] | None) -> Options:
     ):
         value = os.environ.get(f"DEMO_{name.upper()}") or default
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (default: {default})")
-    parser.add_argument("--name", default="demo", choices=("demo", "soak"), help="folder of the run (default: demo)")
     given = parser.parse_args(argv)
     if given.profile not in PROFILES:
         raise ConfigError(f"DEMO_PROFILE (--profile) is {given.profile!r}; it must be one of {', '.join(PROFILES)}.")
@@ -61,7 +62,6 @@ def parse(argv: Sequence[str] | None) -> Options:
         seconds=_whole("seconds", given.seconds, 5, 86_400),
         rate=_whole("rate", given.rate, 1, 100_000),
         seed=_whole("seed", given.seed, 0, 2**63 - 1),
-        name=given.name,
     )
 
 
@@ -74,18 +74,22 @@ def _whole(name: str, text: str, low: int, high: int) -> int:
 
 
 def _demo(options: Options, user: StackSettings) -> int:
-    home = user.home / options.name
+    home = user.home / "demo"
     os.environ["FRAUDSTREAM_HOME"] = str(home)
     settings, pipeline = load_settings(home), load_pipeline()
     rules = [rule for rule in load_rules(RULES_FILE) if rule.status == "live"]
     home.mkdir(parents=True, exist_ok=True)
-    with alone(home, options.name):
-        _make_room(user, settings, pipeline)
+    with alone(home, "demo"):
+        make_room(user, settings, pipeline)
         print(
             f"profile {options.profile}, {options.rate:,} rows/s for {options.seconds} s; starting, catching up and "
             "checking take one to three minutes more; Ctrl-C stops everything"
         )
-        run, checked = run_and_check(options, settings, pipeline, rules)
+
+        def check(ledger: Path, copies: Path) -> dict[str, Any]:
+            return verify(settings, pipeline, rules, ledger, profile=options.profile, copies=copies)
+
+        run, checked = run_and_check(options, settings, pipeline, rules, check)
     report = assemble(run, checked, settings, "series.json")
     (home / "series.json").write_text(json.dumps(timeline.series(run.samples, run.began)), encoding="utf-8")
     write_page(home / "report.html", report, run, pipeline.table("alerts"))
@@ -95,7 +99,7 @@ def _demo(options: Options, user: StackSettings) -> int:
     return 0 if report["passed"] else 1
 
 
-def _make_room(user: StackSettings, settings: StackSettings, pipeline: Pipeline) -> None:
+def make_room(user: StackSettings, settings: StackSettings, pipeline: Pipeline) -> None:
     """Forget the demo before; never touch the user's own stack."""
     running = [name for name in COMPONENTS if pid_of(user, name)]
     taken = [port for name in running for port in ports(user, name).values() if is_open(port)]
