@@ -30,9 +30,15 @@ class Struck:
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """A fault, the rows of the fault matrix (docs/operations.md) it is of, and what must hold, which is said before it
-    strikes. `strike` makes it and proves it; it raises NotStruckError or NotMadeError."""
+    strikes. `strike` makes it and proves it; it raises NotStruckError or NotMadeError.
+
+    A `gap` leaves changes out of the topic, which a snapshot brings as rows: updates and deletes in it cannot be told,
+    so that only rows are inserted. A fault that is the `end` leaves a pipeline that no start makes whole; only its
+    tables are checked then."""
 
     name: str
     rows: tuple[int, ...]
     must_hold: str
     strike: Callable[[Rig, Random], Struck]
+    gap: bool = False
+    end: bool = False

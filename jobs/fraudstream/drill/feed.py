@@ -11,14 +11,16 @@ from fraudstream.input.ledger import Ledger
 from fraudstream.input.produce import Options, produce
 
 _RETRY_S = 0.5
+_SHARES = (0.01, 0.002)
 
 
 class Feed:
     """Writes rows on a thread of its own until it is ended. What COMMIT did not answer stands in the ledger as
     unknown; after a failure it goes on with rows of another seed."""
 
-    def __init__(self, dsn: str, ledger: Path, rate: float, seed: int) -> None:
+    def __init__(self, dsn: str, ledger: Path, rate: float, seed: int, *, inserts_only: bool) -> None:
         self._dsn, self._rate, self._seed = dsn, rate, seed
+        self._updates, self._deletes = (0.0, 0.0) if inserts_only else _SHARES
         self._ledger = Ledger(ledger)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -27,8 +29,8 @@ class Feed:
     def _run(self) -> None:
         while not self._stop.is_set():
             options = Options(
-                profile="exercise", seed=self._seed, rate=self._rate, batch_size=200, update_share=0.01,
-                delete_share=0.002,
+                profile="exercise", seed=self._seed, rate=self._rate, batch_size=200, update_share=self._updates,
+                delete_share=self._deletes,
             )  # fmt: skip
             try:
                 produce(self._dsn, options, self._ledger, self._stop)

@@ -9,7 +9,8 @@ from random import Random
 import psutil
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.rig import Rig, killed, signal_all
+from fraudstream.drill.rig import Rig
+from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import TITLES

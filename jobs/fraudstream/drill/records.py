@@ -15,7 +15,8 @@ from confluent_kafka import Producer
 
 from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.rig import Rig, killed, signal_all
+from fraudstream.drill.rig import Rig
+from fraudstream.drill.signals import killed, signal_all
 
 _USER = 2_100_000
 _COLUMNS = "id, user_id, amount::text, card_type, merchant_id, created_at"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,13 +39,13 @@ PATIENCE_S = 240.0
 class Rig:
     """The pipeline in `settings.home`. `start` it, `end` it; between the two, faults strike and `restore` mends."""
 
-    def __init__(self, settings: StackSettings, seed: int, rate: float) -> None:
+    def __init__(self, settings: StackSettings, seed: int, rate: float, *, inserts_only: bool = False) -> None:
         self.settings = settings
         self.home = settings.home
         self.ledger, self.copies = self.home / "ledger.jsonl", self.home / "copies.jsonl"
         self.config, self.rules_file = self.home / "pipeline.yaml", self.home / "rules.yaml"
         self.log = self.home / "driver.log"
-        self._seed, self._rate = seed, rate
+        self._seed, self._rate, self._inserts_only = seed, rate, inserts_only
         self.driver: Child | None = None
         self.feed: Feed | None = None
         self.environment = {"FRAUDSTREAM_HOME": str(self.home)}
@@ -64,7 +63,7 @@ class Rig:
         topic = NewTopic(self.topic, num_partitions=self.settings.topic_partitions, replication_factor=1)
         client = kafka.admin(self.settings)
         client.create_topics([topic])[self.topic].result(30)
-        self.feed = Feed(self.settings.dsn("app"), self.ledger, self._rate, self._seed)
+        self.feed = Feed(self.settings.dsn("app"), self.ledger, self._rate, self._seed, inserts_only=self._inserts_only)
         self.start_driver()
         self.await_judged(self.ends())
 
@@ -287,29 +286,3 @@ class Rig:
             if time.monotonic() > limit:
                 raise FraudstreamError(f"waited {PATIENCE_S:.0f} s for {waiting_for}; see {self.log}.")
             time.sleep(_STEP_S)
-
-
-def killed(pids: list[int], seconds: float = 10) -> bool:
-    """Whether all of these processes are gone, or are so within some seconds."""
-    limit = time.monotonic() + seconds
-    while any(_is_alive(pid) for pid in pids):
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def signal_all(pids: list[int], number: int) -> None:
-    """Send a signal to those of the processes that are there."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from fraudstream.drill.checkup import Checkup, check_up
+from fraudstream.drill.checkup import Checkup, check_tables, check_up
 from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError
 from fraudstream.drill.rig import Rig
 from fraudstream.errors import FraudstreamError
@@ -39,7 +39,7 @@ def run_round(
     """The round's results, a JSON-ready dictionary per strike with the round's check in each. Everything that it
     started is stopped when it returns or raises."""
     random = Random(f"{seed} {number}")
-    rig = Rig(settings, seed * 1_000_003 + number, rate)
+    rig = Rig(settings, seed * 1_000_003 + number, rate, inserts_only=any(fault.gap for fault in faults))
     began = time.time()
     try:
         say(f"round {number}: starting the pipeline, {rate:,.0f} rows/s")
@@ -49,7 +49,12 @@ def run_round(
             strikes.append(strike(rig, fault, random, say))
             if strikes[-1].outcome == "not recovered":
                 break
-        checkup, failure = _ended(rig, say) if strikes[-1].outcome != "not recovered" else (None, strikes[-1].proof)
+        if strikes[-1].outcome == "not recovered":
+            checkup, failure = None, strikes[-1].proof
+        elif faults[-1].end:
+            checkup, failure = check_tables(rig), ""
+        else:
+            checkup, failure = _ended(rig, say)
     finally:
         rig.clear()
     shared = {
@@ -71,6 +76,8 @@ def strike(rig: Rig, fault: Fault, random: Random, say: Say) -> Strike:
 
     try:
         struck = fault.strike(rig, random)
+        if fault.end:
+            return outcome("struck", struck.proof, struck.kills)
         rig.restore()
         rig.await_recovered(wal)
         return outcome("struck", struck.proof, struck.kills, round(time.monotonic() - struck.since, 2))

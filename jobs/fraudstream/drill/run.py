@@ -13,7 +13,7 @@ from typing import Any
 
 from fraudstream.check.once import alone
 from fraudstream.check.report import machine, versions
-from fraudstream.drill.catalog import FAULTS, QUICK, STORM
+from fraudstream.drill.catalog import FAULTS, FULL, QUICK, STORM
 from fraudstream.drill.fault import Fault
 from fraudstream.drill.report import as_text, summarised, totals, write_report
 from fraudstream.drill.rounds import Say, run_round
@@ -66,12 +66,12 @@ def planned(options: Options) -> list[list[Fault]]:
     if options.only:
         return [[FAULTS[name] for name in options.only]] * options.rounds
     if not options.full:
-        return [[FAULTS[name] for name in group] for group in QUICK] * options.rounds
+        return [[FAULTS[name] for name in group.split()] for group in QUICK] * options.rounds
     random = Random(f"{options.seed} storm")
     names, weights = list(STORM), list(STORM.values())
     chosen = random.choices(names, weights, k=options.kills)
     storm = [chosen[begin : begin + _KILLS_PER_ROUND] for begin in range(0, len(chosen), _KILLS_PER_ROUND)]
-    single = [[name for name in group if name not in STORM] for group in QUICK]
+    single = [[name for name in group.split() if name not in STORM] for group in FULL]
     return [[FAULTS[name] for name in group] for group in (*single, *storm) if group]
 
 

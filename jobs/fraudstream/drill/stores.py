@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import yaml
 
-from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError, Struck
-from fraudstream.drill.rig import ARCHIVE, CONNECTOR, MIRROR, Rig, killed, signal_all
-from fraudstream.errors import FraudstreamError, GuardError, Runbook
-from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
-from fraudstream.stack.processes import log_file
+from fraudstream.drill.fault import Fault, NotMadeError, Struck
+from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
+from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.queries import query_states
 
 _END_S = 120.0
@@ -96,83 +91,6 @@ def broken_rules(rig: Rig, random: Random) -> Struck:
 def _rules(rig: Rig) -> dict[str, object]:
     found = json.loads(Path(rig.pipeline.progress, "queries.json").read_text(encoding="utf-8"))
     return dict(found.get("rules", {}))
-
-
-def rotated_password(rig: Rig, random: Random) -> Struck:
-    """The capture role's password changed in the database alone: the connector fails at once, without telling it."""
-    password = f"rotated_{secrets.token_hex(8)}"
-    rig.admin(f"ALTER ROLE capture PASSWORD '{password}'")
-    rig.admin("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
-    since = time.monotonic()
-
-    def failed() -> bool:
-        return "FAILED" in connect.connector_status(rig.settings, CONNECTOR)["tasks"]
-
-    rig.until(failed, "the connector's failure")
-    trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
-    logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
-    if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):
-        raise FraudstreamError("the password stands in a log or an answer")
-    return Struck(f"failed after {time.monotonic() - since:.1f} s: {trace[:160]}")
-
-
-def lost_offsets(rig: Rig, random: Random) -> Struck:
-    """Connect's stored offsets deleted: it reads all rows again, and nothing is doubled."""
-    pid = rig.component_pids()["connect"]
-    signal_all([pid], signal.SIGKILL)
-    killed([pid])
-    kafka.delete_topic(rig.settings, "connect-offsets")
-    if guard.stored_lsn(rig.settings, CONNECTOR) is not None:
-        raise NotStruckError("the offsets are still there")
-    return Struck(f"Connect pid {pid} gone, its offsets deleted", 1)
-
-
-def lost_slot(rig: Rig, random: Random) -> Struck:
-    """The slot dropped while Connect is down and rows go on: refused by name; a new slot reads all rows again."""
-    said = _without_connect(rig, lambda slot: postgres.drop_slot(rig.settings, slot), "slot-lost")
-    lifecycle.up(rig.settings, gap="renew")
-    return Struck(f"{said}; then a new slot", 1)
-
-
-def lost_log(rig: Rig, random: Random) -> Struck:
-    """The slot's log removed by its cap while Connect is down: refused by name; a new slot reads all rows again."""
-
-    def lose(slot: str) -> None:
-        rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
-        rig.admin("SELECT pg_reload_conf()")
-
-        def is_lost() -> bool:
-            rig.admin("SELECT pg_logical_emit_message(false, 'drill', repeat('x', 8000000))")
-            rig.admin("SELECT pg_switch_wal()")
-            rig.admin("CHECKPOINT")
-            return any(each["name"] == slot and each["wal_status"] == "lost" for each in postgres.slots(rig.settings))
-
-        rig.until(is_lost, "the loss of the slot's log")
-        rig.admin("ALTER SYSTEM RESET max_slot_wal_keep_size")
-        rig.admin("SELECT pg_reload_conf()")
-
-    said = _without_connect(rig, lose, "slot-lost")
-    lifecycle.up(rig.settings, gap="renew")
-    return Struck(f"{said}; then a new slot", 1)
-
-
-def _without_connect(rig: Rig, act: Callable[[str], None], runbook: Runbook) -> str:
-    """Kill Connect, let rows go on, act on its slot, and require that the start is refused with this name."""
-    pid = rig.component_pids()["connect"]
-    signal_all([pid], signal.SIGKILL)
-    killed([pid])
-    before = rig.written()
-    slot, _ = guard.slot_of(json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"])
-    rig.until(lambda: not any(each["active"] for each in postgres.slots(rig.settings)), "the end of its session")
-    act(slot)
-    rig.until(lambda: rig.written() > before + 2000, "rows in the gap")
-    try:
-        lifecycle.up(rig.settings)
-    except GuardError as refusal:
-        if refusal.runbook != runbook:
-            raise
-        return f"Connect pid {pid} gone; {refusal}"[:200]
-    raise FraudstreamError(f"a start that loses changes was not refused ({runbook})")
 
 
 def full_disk(rig: Rig, random: Random) -> Struck:
@@ -253,19 +171,6 @@ STORED = (
     Fault(
         name="broken_rules", rows=(23,), strike=broken_rules,
         must_hold="the old rules go on; the file is refused with a reason",
-    ),
-    Fault(
-        name="rotated_password", rows=(25,), strike=rotated_password,
-        must_hold="fails fast; no hot loop, no secret in logs; goes on with the right password",
-    ),
-    Fault(name="lost_offsets", rows=(26,), strike=lost_offsets, must_hold="duplicates at most; no loss"),
-    Fault(
-        name="lost_slot", rows=(15,), strike=lost_slot,
-        must_hold="no start without the slot; a new one closes the gap",
-    ),
-    Fault(
-        name="lost_log", rows=(14,), strike=lost_log,
-        must_hold="the cap protects the database; no start on a lost slot; a new one closes the gap",
     ),
     Fault(
         name="full_disk", rows=(13,), strike=full_disk,

@@ -1,0 +1,172 @@
+"""Faults of capture: passwords, Connect's offsets, the replication slot, records that are gone from the topic."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+
+from confluent_kafka import TopicPartition
+
+from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.rig import ARCHIVE, CONNECTOR, MIRROR, Rig
+from fraudstream.drill.signals import killed, signal_all
+from fraudstream.errors import FraudstreamError, GuardError, Runbook
+from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
+from fraudstream.stack.processes import log_file
+from fraudstream.stack.queries import query_states
+from fraudstream.streams import progress
+
+_REPAIR_S = 480.0
+
+
+def rotated_password(rig: Rig, random: Random) -> Struck:
+    """The capture role's password changed in the database alone: the connector fails at once, without telling it."""
+    password = f"rotated_{secrets.token_hex(8)}"
+    rig.admin(f"ALTER ROLE capture PASSWORD '{password}'")
+    rig.admin("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+    since = time.monotonic()
+
+    def failed() -> bool:
+        return "FAILED" in connect.connector_status(rig.settings, CONNECTOR)["tasks"]
+
+    rig.until(failed, "the connector's failure")
+    trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
+    logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
+    if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):
+        raise FraudstreamError("the password stands in a log or an answer")
+    return Struck(f"failed after {time.monotonic() - since:.1f} s: {trace[:160]}")
+
+
+def lost_offsets(rig: Rig, random: Random) -> Struck:
+    """Connect's stored offsets deleted: it reads all rows again, and nothing is doubled."""
+    pid = rig.component_pids()["connect"]
+    signal_all([pid], signal.SIGKILL)
+    killed([pid])
+    kafka.delete_topic(rig.settings, "connect-offsets")
+    if guard.stored_lsn(rig.settings, CONNECTOR) is not None:
+        raise NotStruckError("the offsets are still there")
+    return Struck(f"Connect pid {pid} gone, its offsets deleted", 1)
+
+
+def lost_slot(rig: Rig, random: Random) -> Struck:
+    """The slot dropped while Connect is down and rows go on: refused by name; a new slot reads all rows again."""
+    said = _without_connect(rig, lambda slot: postgres.drop_slot(rig.settings, slot), "slot-lost")
+    lifecycle.up(rig.settings, gap="renew")
+    return Struck(f"{said}; then a new slot", 1)
+
+
+def advanced_slot(rig: Rig, random: Random) -> Struck:
+    """The slot moved past the stored offset while Connect is down: refused by name; accepted, and then repaired."""
+
+    def advance(slot: str) -> None:
+        before = rig.written()
+        rig.until(lambda: rig.written() > before + 500, "rows to pass over")
+        rig.admin("SELECT pg_replication_slot_advance(%s, pg_current_wal_insert_lsn())", slot)
+
+    said = _without_connect(rig, advance, "slot-ahead")
+    lifecycle.up(rig.settings, gap="accept")
+    rig.until(lambda: not rig.behind([MIRROR], rig.ends()) or not rig.is_driving(), "the mirror")
+    log = rig.home / "repair.log"
+    log.unlink(missing_ok=True)
+    repairing = rig.start_job("repair_pipeline", ["--rules-file", str(rig.rules_file), "--parts", "rows"], log)
+    try:
+        repairing.process.wait(_REPAIR_S)
+    finally:
+        repairing.stop()
+    if repairing.process.returncode:
+        raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
+    done = log.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
+    return Struck(f"{said}; then --accept-gap and repair: {done}", 1)
+
+
+def truncated_topic(rig: Rig, random: Random) -> Struck:
+    """Records deleted that no query has read: every query stops by name, and commits nothing more."""
+    rig.stop_driver()
+    before = rig.written()
+    rig.until(lambda: rig.written() > before + 5000, "unread rows")
+    ends = {TopicPartition(rig.topic, int(part), end): end for part, end in rig.ends().items()}
+    parts = [TopicPartition(part.topic, part.partition, end) for part, end in ends.items()]
+    for future in kafka.admin(rig.settings).delete_records(parts).values():
+        future.result(30)
+    stood = {query: progress.position(rig.pipeline.checkpoint(query)) for query in rig.queries[:-1]}
+    rig.driver = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], rig.log)
+
+    def stopped() -> bool:
+        states = query_states(rig.pipeline.progress)[1]
+        return all("records-gone" in states.get(query, "") for query in stood)
+
+    rig.until(stopped, "the stop of every query by name")
+    rig.stop_driver()
+    if {query: progress.position(rig.pipeline.checkpoint(query)) for query in stood} != stood:
+        raise FraudstreamError("a query went on behind records that it had not read")
+    return Struck(f"deleted up to {rig.ends()}; {', '.join(stood)} stopped: records-gone")
+
+
+def lost_log(rig: Rig, random: Random) -> Struck:
+    """The slot's log removed by its cap while Connect is down: refused by name; a new slot reads all rows again."""
+
+    def lose(slot: str) -> None:
+        rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
+        rig.admin("SELECT pg_reload_conf()")
+
+        def is_lost() -> bool:
+            rig.admin("SELECT pg_logical_emit_message(false, 'drill', repeat('x', 8000000))")
+            rig.admin("SELECT pg_switch_wal()")
+            rig.admin("CHECKPOINT")
+            return any(each["name"] == slot and each["wal_status"] == "lost" for each in postgres.slots(rig.settings))
+
+        rig.until(is_lost, "the loss of the slot's log")
+        rig.admin("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        rig.admin("SELECT pg_reload_conf()")
+
+    said = _without_connect(rig, lose, "slot-lost")
+    lifecycle.up(rig.settings, gap="renew")
+    return Struck(f"{said}; then a new slot", 1)
+
+
+def _without_connect(rig: Rig, act: Callable[[str], None], runbook: Runbook) -> str:
+    """Kill Connect, let rows go on, act on its slot, and require that the start is refused with this name."""
+    pid = rig.component_pids()["connect"]
+    signal_all([pid], signal.SIGKILL)
+    killed([pid])
+    before = rig.written()
+    slot, _ = guard.slot_of(json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"])
+    rig.until(lambda: not any(each["active"] for each in postgres.slots(rig.settings)), "the end of its session")
+    act(slot)
+    rig.until(lambda: rig.written() > before + 2000, "rows in the gap")
+    try:
+        lifecycle.up(rig.settings)
+    except GuardError as refusal:
+        if refusal.runbook != runbook:
+            raise
+        return f"Connect pid {pid} gone; {refusal}"[:200]
+    raise FraudstreamError(f"a start that loses changes was not refused ({runbook})")
+
+
+CAPTURE = (
+    Fault(
+        name="rotated_password", rows=(25,), strike=rotated_password,
+        must_hold="fails fast; no hot loop, no secret in logs; goes on with the right password",
+    ),
+    Fault(name="lost_offsets", rows=(26,), strike=lost_offsets, must_hold="duplicates at most; no loss"),
+    Fault(
+        name="advanced_slot", rows=(15,), strike=advanced_slot, gap=True,
+        must_hold="no start on a slot that is ahead; accepted, a repair brings what is missing",
+    ),
+    Fault(
+        name="lost_slot", rows=(15,), strike=lost_slot, gap=True,
+        must_hold="no start without the slot; a new one closes the gap",
+    ),
+    Fault(
+        name="lost_log", rows=(14,), strike=lost_log, gap=True,
+        must_hold="the cap protects the database; no start on a lost slot; a new one closes the gap",
+    ),
+    Fault(
+        name="truncated_topic", rows=(16,), strike=truncated_topic, end=True,
+        must_hold="every query stops by name; none goes on silently, nothing more is committed",
+    ),
+)  # fmt: skip

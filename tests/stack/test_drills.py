@@ -1,0 +1,31 @@
+"""Three drills on a pipeline under load: the driver killed, Connect killed, a checkpoint deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fraudstream.drill.catalog import FAULTS
+from fraudstream.drill.rounds import run_round
+from fraudstream.stack.settings import free_ports, load_settings
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(480)]
+DRILLS = ("kill_driver", "kill_connect", "checkpoint_deleted")
+
+
+def test_three_drills_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ports = free_ports()
+    for name, port in ports.items():
+        monkeypatch.setenv(name, str(port))
+    monkeypatch.setenv("FRAUDSTREAM_HOME", str(tmp_path))
+    monkeypatch.delenv("SPARK_SUBMIT_ARGS", raising=False)
+    told: list[str] = []
+    settings = load_settings(tmp_path, ports)
+    results = run_round(settings, [FAULTS[name] for name in DRILLS], 1, 1, 1000, told.append)
+    assert [(result["fault"], result["outcome"]) for result in results] == [(name, "struck") for name in DRILLS], told
+    check = results[0]["check"]
+    assert check["failures"] == [], told
+    assert (check["lost"], check["doubled"]) == (0, 0)
+    assert check["alerts"] >= 100
+    assert check["rows"] >= 10_000
