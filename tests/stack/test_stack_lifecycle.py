@@ -123,25 +123,6 @@ def test_listeners_are_on_loopback_only(stack):
         assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, component
 
 
-def test_no_role_can_do_more_than_its_work(stack):
-    refused = [
-        ("capture", "SELECT * FROM truth.frauds"),
-        ("batch", "SELECT * FROM truth.frauds"),
-        ("capture", "INSERT INTO transactions (user_id, amount) VALUES (1, 1)"),
-        ("capture", "CREATE PUBLICATION other FOR TABLE transactions"),
-        ("batch", "DELETE FROM transactions"),
-        ("batch", "SELECT * FROM dbz.signal"),
-        ("app", "TRUNCATE transactions"),
-        ("app", "SELECT pg_create_logical_replication_slot('x', 'pgoutput')"),
-    ]
-    for role, sql in refused:
-        with pytest.raises(psycopg2.Error, match=r"permission denied|read-only transaction|must be"):
-            execute(stack, role, sql)
-    execute(stack, "app", "INSERT INTO truth.frauds VALUES (1, 'burst')")
-    assert execute(stack, "postgres", "SELECT kind FROM truth.frauds") == [("burst",)]
-    assert execute(stack, "batch", "SELECT count(*) FROM temperature_readings", "office_db") == [(0,)]
-
-
 def test_a_second_connector_on_the_same_topics_is_refused(stack):
     with pytest.raises(StackError, match=r"exercise is refused: connector transactions already writes .* dbserver1\."):
         connect.put_connector(stack, connect.CONNECTORS / "exercise.json")

@@ -92,6 +92,13 @@ def test_a_topic_made_anew_under_its_name_is_refused(checkpoint: Path):
     assert refusal.value.runbook == "topic-replaced"
 
 
+def test_a_checkpoint_made_before_ids_of_topics_were_kept_takes_the_present_one(checkpoint: Path):
+    claim_in_another_process(checkpoint, {"topic": "t"})
+    claim_in_another_process(checkpoint, {"topic": "t", "topic_id": "first"})
+    with pytest.raises(GuardError, match="its id was first and is second"):
+        claim_checkpoint(str(checkpoint), {"topic": "t", "topic_id": "second"})
+
+
 def test_a_second_writer_of_a_table_is_refused_while_the_first_one_lives(tmp_path: Path):
     table = str(tmp_path / "lake" / "alerts")
     code = "import sys; from fraudstream.streams.manifest import hold_table; hold_table(sys.argv[1])"

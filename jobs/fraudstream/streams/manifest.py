@@ -28,6 +28,9 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
     path = folder / _FILE
     if path.exists():
         stored: dict[str, str | int] = json.loads(path.read_text(encoding="utf-8"))
+        if "topic_id" in made_with and "topic_id" not in stored:  # made before ids were kept
+            stored["topic_id"] = made_with["topic_id"]
+            _write(path, stored)
         _refuse_changes(folder, stored, made_with, {"generation", *free})
         return str(stored["generation"])
     if (folder / "offsets").exists():
@@ -37,10 +40,14 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
             "checkpoint-damaged",
         )
     generation = str(uuid.uuid4())
-    written = folder / f"{_FILE}.new"
-    written.write_text(json.dumps({"generation": generation, **made_with}, indent=1), encoding="utf-8")
-    written.rename(path)
+    _write(path, {"generation": generation, **made_with})
     return generation
+
+
+def _write(path: Path, made_with: Mapping[str, str | int]) -> None:
+    written = path.with_suffix(".json.new")
+    written.write_text(json.dumps(made_with, indent=1), encoding="utf-8")
+    written.rename(path)
 
 
 def is_new(checkpoint: str) -> bool:
