@@ -88,12 +88,15 @@ def put_connector(
     guard.require_replica_identity(settings, name, config)
     guard.require_slot(settings, name, config, accept_gap=accept_gap)
     limit = time.monotonic() + seconds
+    stopped = False
     if registered.get(name) != {**config, "name": name}:
         if name in registered:
             # A task that runs, or has failed, with the old configuration would be taken for the new one.
             stop_connector(settings, name, seconds)
+            stopped = True
         _insist(settings, limit, f"/connectors/{name}/config", config)
-    if connector_status(settings, name)["connector"] in ("STOPPED", "PAUSED"):
+    # Right after a change the worker may not say yet that it is stopped.
+    if stopped or connector_status(settings, name)["connector"] in ("STOPPED", "PAUSED"):
         _insist(settings, limit, f"/connectors/{name}/resume")
     wait_running(settings, name, max(1, limit - time.monotonic()))
     return name

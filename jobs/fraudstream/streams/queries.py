@@ -110,8 +110,8 @@ def _start_archive(
     spark: SparkSession, pipeline: Pipeline, name: str, topic: str, table: str, until_caught_up: bool
 ) -> StreamingQuery:
     require_not_gone(pipeline, name, f"{pipeline.table(table)}/_delta_log")
-    hold_table(pipeline.table(table))
     claim_checkpoint(pipeline.checkpoint(name), _made_from(spark, pipeline, topic))
+    hold_table(pipeline.table(table))
     rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
     function = archive_batch(spark, pipeline, name, table)
     return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
@@ -125,9 +125,9 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
     if is_new(checkpoint):
         _refuse_filled_tables(spark, pipeline)
     require_not_gone(pipeline, MIRROR, pipeline.table("transactions"))
+    generation = claim_checkpoint(checkpoint, _made_from(spark, pipeline, topic))
     for table in TABLES:
         hold_table(pipeline.table(table))
-    generation = claim_checkpoint(checkpoint, _made_from(spark, pipeline, topic))
     records = read_stream(spark, pipeline.kafka, topic)
     events = connector_events(records, pipeline.max_message_bytes)
     function = mirror_batch(spark, pipeline, generation)
