@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from fraudstream.cdc.columns import connector_events
 from fraudstream.config import Pipeline
-from fraudstream.errors import GuardError
+from fraudstream.errors import FraudstreamError, GuardError, with_runbook
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
@@ -171,6 +172,8 @@ def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: P
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
     try:
         return writer.queryName(name).option("checkpointLocation", pipeline.checkpoint(name)).start()
+    except PySparkException as error:
+        raise FraudstreamError(f"{name} does not start: {with_runbook(str(error))}") from error
     finally:
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", None)  # type: ignore[arg-type]
 
