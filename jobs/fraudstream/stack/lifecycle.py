@@ -85,7 +85,8 @@ def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
 
 
 def _renew_slots(settings: StackSettings) -> None:
-    for name, config in connect.connectors(settings).items():
+    # Not as Connect lists them: right after its start it knows none yet.
+    for name, config in guard.stored_connectors(settings).items():
         try:
             guard.require_slot(settings, name, config, accept_gap=True)
         except GuardError:
