@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from fraudstream.errors import GuardError, StackError
 from fraudstream.stack import postgres
 from fraudstream.stack.kafka import quiet_logger
 from fraudstream.stack.settings import StackSettings
 
+_LEADER_S = 30.0
 _LSN_FIELDS = ("lsn_commit", "lsn_proc", "lsn")
 
 
@@ -125,7 +127,7 @@ def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
             return
         # Up to the end of now: a connector at work goes on appending. The last offset may be a transaction marker,
         # which is no message but brings the position, and at the end the event PARTITION_EOF, past it.
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        end = _end_of(consumer, topic)
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(30)) is not None:
             error = message.error()
@@ -140,6 +142,20 @@ def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
         raise StackError(f"topic {topic} cannot be read to its end within 30 s; see `make status`.")
     finally:
         consumer.close()
+
+
+def _end_of(consumer: Consumer, topic: str) -> int:
+    """The offset behind the last record of a one-partition topic. Right after its start a broker does not lead it yet
+    and says so."""
+    limit = time.monotonic() + _LEADER_S
+    while True:
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+            return int(end)
+        except KafkaException:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.2)
 
 
 def _decoded(key: bytes | str | None) -> Any:
