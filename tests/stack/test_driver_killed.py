@@ -1,4 +1,4 @@
-"""What a driver that was killed between a commit and its report leaves open is counted again. The kill itself: drills."""
+"""What a driver killed between a commit and its report leaves open is counted again. The kill itself is a drill."""
 
 from __future__ import annotations
 
