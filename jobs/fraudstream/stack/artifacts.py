@@ -69,7 +69,7 @@ def roots(versions: Mapping[str, str]) -> dict[str, list[str]]:
     """The coordinates asked for, per group, by the names of StackSettings.versions; the rest of a group follows."""
     kafka, spark = versions["kafka"], versions["spark"]
     series = ".".join(spark.split(".")[:2])
-    kafka_names = ("kafka_2.13", "connect-runtime", "connect-json", "kafka-tools")
+    kafka_names = ("kafka_2.13", "connect-runtime", "connect-json", "connect-basic-auth-extension", "kafka-tools")
     return {
         "spark": [
             f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark}",

@@ -20,6 +20,7 @@ from fraudstream.stack.settings import StackSettings
 
 TITLES = {"postgres": "PostgreSQL", "kafka": "Kafka", "connect": "Kafka Connect"}
 COMPONENTS = tuple(TITLES)
+_PORT_S = 5.0
 
 
 def log_file(settings: StackSettings, component: str) -> Path:
@@ -209,11 +210,16 @@ def require_free_ports(settings: StackSettings, components: Iterable[str]) -> No
     """Raises StackError when another process listens on a port of `components`, naming it where we may see it."""
     for component in components:
         for name, port in ports(settings, component).items():
-            if not _is_free(port):
-                raise StackError(
-                    f"Port {port} for {TITLES[component]} is taken by {_owner(port)}; stop that process or set {name} "
-                    "to a free port (in the environment or docker/.env)."
-                )
+            # A process that was just killed gives its ports back a moment after it has ended.
+            limit = time.monotonic() + _PORT_S
+            while not _is_free(port):
+                owner = _owner(port)
+                if owner or time.monotonic() > limit:
+                    raise StackError(
+                        f"Port {port} for {TITLES[component]} is taken by {owner or 'a process of another user'}; stop "
+                        f"that process or set {name} to a free port (in the environment or docker/.env)."
+                    )
+                time.sleep(0.1)
 
 
 def ports(settings: StackSettings, component: str) -> dict[str, int]:
@@ -235,9 +241,9 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _owner(port: int) -> str:
+def _owner(port: int) -> str | None:
     with contextlib.suppress(psutil.Error):
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
                 return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
-    return "a process of another user"
+    return None
