@@ -37,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
 
         return build_session("repair_pipeline")
 
-    pipeline, settings, rules = load_pipeline(given.config), load_settings(), load_rules(given.rules_file)
+    pipeline, settings, rules = (
+        load_pipeline(given.config, principal="admin"),
+        load_settings(),
+        load_rules(given.rules_file),
+    )
     with cli.progress_line(given.progress) as line:
         shop = Workshop(pipeline, rules, settings, session, lambda text: line.show(lambda: text))
         chosen = arguments.chosen(given)

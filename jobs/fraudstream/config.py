@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from fraudstream.clients import read_properties, spark_options
 from fraudstream.errors import ConfigError
-from fraudstream.stack.settings import REPOSITORY, load_environment
+from fraudstream.stack.settings import REPOSITORY, load_environment, load_settings
 
 PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
@@ -25,14 +26,22 @@ _VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Kafka:
-    """Topics, and the options passed to Spark untouched."""
+    """Topics, and the options passed to Spark."""
 
     bootstrap_servers: str
+    client_properties: str
     transactions_topic: str
     alerts_topic: str
     options: Mapping[str, str]
     source: Mapping[str, str]
     sink: Mapping[str, str]
+
+    @property
+    def client_options(self) -> dict[str, str]:
+        """Spark's options of every client: those of the file `client_properties`, over which `options` wins. Raises
+        ConfigError when the file cannot be read."""
+        inherited = read_properties(Path(self.client_properties)) if self.client_properties else {}
+        return {**spark_options(inherited), **self.options}
 
     @property
     def shadow_topic(self) -> str:
@@ -83,10 +92,15 @@ class Pipeline:
 _SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers}
 
 
-def load_pipeline(path: Path = PIPELINE_FILE, environment: Mapping[str, str] | None = None) -> Pipeline:
-    """The configuration in `path`. Raises ConfigError naming the key, what was found and what is allowed."""
+def load_pipeline(
+    path: Path = PIPELINE_FILE, environment: Mapping[str, str] | None = None, principal: str = "spark"
+) -> Pipeline:
+    """The configuration in `path`, for a `principal` of Kafka where the stack is secure.
+
+    Raises ConfigError naming the key, what was found and what is allowed."""
     variables = {**load_environment(), **(os.environ if environment is None else environment)}
     variables.setdefault("FRAUDSTREAM_HOME", str(REPOSITORY / "run"))
+    variables.setdefault("KAFKA_CLIENT_PROPERTIES", _client_properties(principal, variables))
     try:
         text = path.read_text(encoding="utf-8")
         found = yaml.safe_load(_substituted(text, variables, path))
@@ -102,6 +116,11 @@ def load_pipeline(path: Path = PIPELINE_FILE, environment: Mapping[str, str] | N
     pipeline = Pipeline(**values)
     _check_ranges(pipeline, path)
     return pipeline
+
+
+def _client_properties(principal: str, variables: Mapping[str, str]) -> str:
+    settings = load_settings(environment=variables)
+    return str(settings.client_file(principal)) if settings.secure else ""
 
 
 def _substituted(text: str, variables: Mapping[str, str], path: Path) -> str:

@@ -71,7 +71,7 @@ def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None
     positions = {name: by_number(batch_offsets(pipeline.checkpoint(name), last)) for name, last in batches.items()}
     at, kafka = time.time(), pipeline.kafka
     since_ms = None if since_s is None else int((at - since_s) * 1000)
-    settings = {**consumer_settings(kafka.bootstrap_servers, kafka.options), "group.id": "fraudstream-audit"}
+    settings = {**consumer_settings(kafka.bootstrap_servers, kafka.client_options), "group.id": "fraudstream-audit"}
     consumer = Consumer({**settings, "log_level": 0}, logger=quiet_logger())
     try:
         known = consumer.list_topics(timeout=10).topics

@@ -136,7 +136,7 @@ def _copied(path: Path, folder: Path) -> Path:
 def _read(pipeline: Pipeline, bounds: Bounds) -> _Read:
     kafka, topic = pipeline.kafka, bounds.transactions
     changes = records.positions_of(pipeline.lake, "transaction_changes", topic.name)
-    found = read_topic(kafka.bootstrap_servers, topic.name, kafka.options, topic.start)
+    found = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start)
     return _Read(records.scan(found, changes, bounds), changes)
 
 
@@ -192,7 +192,9 @@ def _ledger(pipeline: Pipeline, bounds: Bounds, path: Path, before: Path | None)
     kafka = pipeline.kafka
     copies = {at for at, _ in records.copies(pipeline.lake, bounds)}
     found = captured_by(
-        read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.options), pipeline.max_message_bytes, copies
+        read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options),
+        pipeline.max_message_bytes,
+        copies,
     )
     return compare_ledger(path, before, found)
 
@@ -204,7 +206,7 @@ def _alerts_and_batches(
     messages: dict[str, list[judged.Message]] = {}
     scans = {MIRROR: read.scan}
     for query, topic in bounds.alerts.items():
-        read_now = list(read_topic(kafka.bootstrap_servers, topic.name, kafka.options, topic.start))
+        read_now = list(read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start))
         messages[query] = [judged.read_message(each, query == SHADOW_ARCHIVE) for each in read_now]
         offsets = {number: [r.offset for r in read_now if r.partition == number] for number in topic.start}
         scans[query] = records.Scan({number: np.array(each, dtype=np.int64) for number, each in offsets.items()})
@@ -279,7 +281,7 @@ def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], 
         return Part("oracle", notes=["not asked: it judges a topic from its first record, and that has been deleted"])
     places = records.positions_of(pipeline.lake, "quarantine", topic.name)
     quarantined = {(number, int(offset)) for number, offsets in places.items() for offset in offsets}
-    every = read_topic(kafka.bootstrap_servers, topic.name, kafka.options)
+    every = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options)
     arrived = asked.arrivals_of(every, pipeline.max_message_bytes, quarantined)
     return asked.compare_oracle(again, messages, arrived, topic.name)
 

@@ -170,7 +170,9 @@ class Observer:
 
     def __init__(self, pipeline: Pipeline, rules: Sequence[str], ledger: Path) -> None:
         self._topics = pipeline.kafka.transactions_topic, pipeline.kafka.alerts_topic
-        self._consumer = Consumer(_light(consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.options)))
+        self._consumer = Consumer(
+            _light(consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.client_options))
+        )
         self._assigned = [TopicPartition(t, n, 0) for t in self._topics for n in partitions_of(self._consumer, t)]
         self._consumer.assign(self._assigned)
         self._ends: dict[tuple[str, int], int] = {}

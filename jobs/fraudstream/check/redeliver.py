@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from fraudstream.cdc.envelope import UnreadableMessage, read_change_event
 from fraudstream.check.topic import Record, consumer_settings, partitions_of, record_of
+from fraudstream.clients import librdkafka
 from fraudstream.errors import StackError
 
 _SHARE = 0.01  # of the changes
@@ -110,8 +111,9 @@ def _run(
 ) -> None:
     settings = consumer_settings(bootstrap, options)
     consumer = Consumer({**settings, "group.id": "fraudstream-redeliver", "fetch.wait.max.ms": 50})
-    passed = {name: settings[name] for name in settings if name.split(".")[0] in ("security", "sasl", "ssl")}
-    producer = Producer({**passed, "bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
+    producer = Producer(
+        {**librdkafka(options or {}), "bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True}
+    )
     redelivery = Redelivery(seed)
     idle = 0
     try:

@@ -148,7 +148,9 @@ def _write(options: Options, settings: StackSettings, pipeline: Pipeline, watch:
     with ExitStack() as running:
         if options.profile == "hot":
             topic, log = pipeline.kafka.transactions_topic, home / "copies.jsonl"
-            running.enter_context(redelivering(settings.bootstrap, topic, log, options.seed, pipeline.kafka.options))
+            running.enter_context(
+                redelivering(settings.bootstrap, topic, log, options.seed, kafka.client_options(settings))
+            )
         environment = {"FRAUDSTREAM_HOME": str(home)}
         producer = running.enter_context(job("produce_transactions", arguments, home / "producer.log", environment))
         watch.until(title, lambda _: producer.ended_well(), "the producer")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from fraudstream.clients import librdkafka
 from fraudstream.errors import StackError
 
 _BATCH = 10_000
@@ -46,9 +47,8 @@ def read_topic(
 
 def consumer_settings(bootstrap: str, options: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A consumer of its own that commits no offsets, reads committed records and reports a partition's end."""
-    passed = {key.removeprefix("kafka."): value for key, value in (options or {}).items() if key.startswith("kafka.")}
     return {
-        **passed,
+        **librdkafka(options or {}),
         "bootstrap.servers": bootstrap,
         "group.id": "fraudstream-check",
         "enable.auto.commit": False,

@@ -51,10 +51,10 @@ def verify(
     """
     live = [rule for rule in rules if rule.status == "live"]
     kafka = pipeline.kafka
-    records = list(read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.options))
+    records = list(read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options))
     topic = list(arrivals(records, pipeline.max_message_bytes))
     verdicts = {rule.name: _judged(topic, rule) for rule in live if rule.rule in DEFINED}
-    messages, no_alerts = alert_messages(read_topic(kafka.bootstrap_servers, kafka.alerts_topic, kafka.options))
+    messages, no_alerts = alert_messages(read_topic(kafka.bootstrap_servers, kafka.alerts_topic, kafka.client_options))
     committed = read_ledger(ledger)
     report: dict[str, Any] = {
         "committed": {name: committed.counts[name] for name in ("inserts", "updates", "deletes")},

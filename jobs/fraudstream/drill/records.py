@@ -17,6 +17,7 @@ from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
 from fraudstream.drill.rig import Rig
 from fraudstream.drill.signals import killed, signal_all
+from fraudstream.stack import kafka
 
 _USER = 2_100_000
 _COLUMNS = "id, user_id, amount::text, card_type, merchant_id, created_at"
@@ -38,7 +39,7 @@ POISON: tuple[bytes, ...] = (
 def poison(rig: Rig, random: Random) -> Struck:
     """Messages that nobody can read, some of each, in every partition."""
     messages = [random.choice(POISON) for _ in range(200)] + list(POISON)
-    producer, places = Producer({"bootstrap.servers": rig.settings.bootstrap}), []
+    producer, places = Producer(kafka.client(rig.settings)), []
 
     def delivered(error: Any, message: Any) -> None:
         if error is not None:
@@ -56,7 +57,7 @@ def poison(rig: Rig, random: Random) -> Struck:
 
 def copies(rig: Rig, random: Random) -> Struck:
     """Changes delivered again, soon and late."""
-    options = rig.pipeline.kafka.options
+    options = kafka.client_options(rig.settings)
     with redelivering(rig.settings.bootstrap, rig.topic, rig.copies, random.getrandbits(31), options):
         time.sleep(12)
     count = len(rig.copies.read_text(encoding="utf-8").splitlines())

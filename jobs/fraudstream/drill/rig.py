@@ -203,7 +203,10 @@ class Rig:
 
     def _has_record(self, topic: str, partition: str, begin: int) -> bool:
         """Whether a committed record stands in the partition at `begin` or behind it."""
-        consumer = Consumer({**consumer_settings(self.settings.bootstrap), "log_level": 0}, logger=kafka.quiet_logger())
+        consumer = Consumer(
+            {**consumer_settings(self.settings.bootstrap, self.pipeline.kafka.client_options), "log_level": 0},
+            logger=kafka.quiet_logger(),
+        )
         try:
             consumer.assign([TopicPartition(topic, int(partition), begin)])
             message = consumer.poll(10)

@@ -58,7 +58,7 @@ def send(dsn: str, pipeline: Pipeline, rules: Collection[str], within: float) ->
     """Write a canary as the application and wait for its alerts, `within` seconds of its commit at most. Raises
     StackError when Kafka does not answer, psycopg2.Error when PostgreSQL does not."""
     topic, kafka = pipeline.kafka.alerts_topic, pipeline.kafka
-    settings = {**consumer_settings(kafka.bootstrap_servers, kafka.options), "log_level": 0}
+    settings = {**consumer_settings(kafka.bootstrap_servers, kafka.client_options), "log_level": 0}
     consumer = Consumer(settings, logger=quiet_logger())
     try:
         places = [TopicPartition(topic, number) for number in partitions_of(consumer, topic)]

@@ -57,7 +57,7 @@ def _ages(pipeline: Pipeline, places: set[tuple[str, int, int]]) -> dict[tuple[s
     """Seconds since the first record at or after each (topic, partition, offset); 0 where there is none."""
     if not places:
         return {}
-    settings = consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.options)
+    settings = consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.client_options)
     consumer = Consumer({**settings, "fetch.message.max.bytes": 65536, "log_level": 0}, logger=quiet_logger())
     found, limit = {}, time.monotonic() + _SECONDS
     try:

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +62,21 @@ def watch(records: Iterable[Any], show: Callable[[str], None], limit: int | None
 
 
 def records(
-    bootstrap: str, topic: str, beginning: bool, stop: threading.Event, say: Callable[[str], None]
+    client: Mapping[str, str], topic: str, beginning: bool, stop: threading.Event, say: Callable[[str], None]
 ) -> Iterator[Any]:
     """The topic's committed records, read in a consumer group of its own until `stop` is set.
 
-    A topic that does not exist yet is waited for, and then read whole. Raises FraudstreamError when no broker
-    answers or confluent-kafka is missing.
+    `client` is the settings of a client of confluent-kafka. A topic that does not exist yet is waited for, and then
+    read whole. Raises FraudstreamError when no broker answers or confluent-kafka is missing.
     """
     kafka = _confluent_kafka()
-    exists = _exists(bootstrap, topic)
+    exists = _exists(client, topic)
     if not exists:
         say(f"no topic {topic} yet: waiting for the table's first change (is its connector registered?)")
     consumer = kafka.Consumer(
         {
-            "bootstrap.servers": bootstrap,
-            "group.id": f"watch_changes-{uuid.uuid4()}",
+            **client,
+            "group.id": f"fraudstream-watch-{uuid.uuid4()}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest" if beginning or not exists else "latest",
             "isolation.level": "read_committed",
@@ -94,22 +94,21 @@ def records(
             if record.error() is None:
                 yield record
             elif record.error().code() == unreachable:
-                say(f"no broker answers at {bootstrap} any more; waiting for it")
+                say(f"no broker answers at {client['bootstrap.servers']} any more; waiting for it")
             elif record.error().code() != kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise FraudstreamError(f"topic {topic}: {record.error().str()}.")
     finally:
         consumer.close()
 
 
-def _exists(bootstrap: str, topic: str) -> bool:
-    admin = importlib.import_module("confluent_kafka.admin").AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0}
-    )
+def _exists(client: Mapping[str, str], topic: str) -> bool:
+    admin = importlib.import_module("confluent_kafka.admin").AdminClient({**client, "log_level": 0})
     try:
         return topic in admin.list_topics(timeout=5).topics
     except _confluent_kafka().KafkaException:
         raise FraudstreamError(
-            f"no Kafka broker answers at {bootstrap}; start it with `make up`, or name another with --bootstrap."
+            f"no Kafka broker answers at {client['bootstrap.servers']}; start it with `make up`, or name another with "
+            "--bootstrap."
         ) from None
 
 

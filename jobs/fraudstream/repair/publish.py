@@ -9,7 +9,8 @@ from confluent_kafka import Producer
 
 from fraudstream.audit.records import REPLAYED
 from fraudstream.cdc.envelope import UnreadableMessage, read_change_event
-from fraudstream.check.topic import Record, consumer_settings, read_topic
+from fraudstream.check.topic import Record, read_topic
+from fraudstream.clients import librdkafka
 from fraudstream.config import Pipeline
 from fraudstream.errors import StackError
 
@@ -29,10 +30,8 @@ class Outgoing(NamedTuple):
 def publish(pipeline: Pipeline, messages: Iterable[Outgoing]) -> None:
     """Send the messages; all of them are confirmed when it returns. Raises StackError otherwise."""
     kafka = pipeline.kafka
-    passed = consumer_settings(kafka.bootstrap_servers, kafka.options)
-    security = {name: each for name, each in passed.items() if name.split(".")[0] in ("security", "sasl", "ssl")}
     producer = Producer({
-        **security, "bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True,
+        **librdkafka(kafka.client_options), "bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True,
         "partitioner": "murmur2_random",  # Java's: copies of an alert lie in the partition of the first
     })  # fmt: skip
     refused: list[str] = []
@@ -62,7 +61,7 @@ def readable_again(pipeline: Pipeline, quarantined: Mapping[tuple[int, int], byt
         start[partition] = min(offset, start.get(partition, offset))
     found: dict[tuple[int, int], Record] = {}
     done: set[str] = set()
-    for record in read_topic(kafka.bootstrap_servers, topic, kafka.options, start):
+    for record in read_topic(kafka.bootstrap_servers, topic, kafka.client_options, start):
         done |= {value.decode() for name, value in record.headers if name == REPLAYED}
         if (record.partition, record.offset) in quarantined:
             found[record.partition, record.offset] = record

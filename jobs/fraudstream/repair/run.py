@@ -183,7 +183,7 @@ def _ends(shop: Workshop, topic: str, start: Mapping[int, int]) -> dict[int, int
     """Behind the topic's last records, which are read from `start` on."""
     kafka = shop.pipeline.kafka
     ends = dict(start)
-    for record in read_topic(kafka.bootstrap_servers, topic, kafka.options, start):
+    for record in read_topic(kafka.bootstrap_servers, topic, kafka.client_options, start):
         ends[record.partition] = record.offset + 1
     return ends
 

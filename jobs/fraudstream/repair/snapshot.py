@@ -94,7 +94,7 @@ def _signal(settings: StackSettings, ids: Sequence[int]) -> None:
 def _come(pipeline: Pipeline, start: Mapping[int, int]) -> Iterator[int]:
     """The ids of the rows that have come since."""
     kafka = pipeline.kafka
-    for record in read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.options, start):
+    for record in read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options, start):
         try:
             event = read_change_event(record.value, record.headers, pipeline.max_message_bytes)
         except UnreadableMessage:

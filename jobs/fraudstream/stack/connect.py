@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import StackError
-from fraudstream.stack import guard, kafka, postgres
+from fraudstream.stack import access, guard, kafka, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
@@ -24,6 +24,7 @@ CONNECTORS = DOCKER / "connect"
 def variables(settings: StackSettings) -> dict[str, str]:
     """What worker.properties and the connectors' files ask for in this bring-up."""
     return {
+        **access.variables(settings),
         "BOOTSTRAP_SERVERS": settings.bootstrap,
         "CONNECT_LISTENER": settings.connect_url,
         "PLUGIN_DIR": str(debezium_plugin()),
@@ -40,8 +41,11 @@ def launch(settings: StackSettings) -> None:
     The states that the last worker left are deleted: those of a killed one still say RUNNING.
     """
     kafka.delete_topic(settings, "connect-status")
-    config = render_file(CONNECTORS / "worker.properties", settings.folder / "config", variables(settings))
-    start(settings, "connect", kafka.java_command("org.apache.kafka.connect.cli.ConnectDistributed", "1g", config))
+    more = [CONNECTORS / "secure.properties"] if settings.secure else []
+    config = render_file(CONNECTORS / "worker.properties", settings.folder / "config", variables(settings), *more)
+    flags = [f"-Djava.security.auth.login.config={access.rest_login(settings)}"] if settings.secure else []
+    main = "org.apache.kafka.connect.cli.ConnectDistributed"
+    start(settings, "connect", kafka.java_command(main, "1g", config, flags=flags))
 
 
 def wait_ready(settings: StackSettings) -> None:
@@ -85,6 +89,8 @@ def put_connector(
     name, config = read_connector(settings, source)
     registered = connectors(settings)
     _refuse_shared_topics(name, config, registered)
+    if settings.secure:
+        access.grant_capture(kafka.admin(settings), config["topic.prefix"])
     guard.require_replica_identity(settings, name, config)
     guard.require_slot(settings, name, config, accept_gap=accept_gap)
     limit = time.monotonic() + seconds
@@ -234,7 +240,7 @@ def _call(
         settings.connect_url + path,
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **access.rest_headers(settings)},
     )
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:

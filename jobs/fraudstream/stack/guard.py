@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from fraudstream.errors import GuardError, StackError
 from fraudstream.stack import postgres
-from fraudstream.stack.kafka import quiet_logger
+from fraudstream.stack.kafka import client, quiet_logger
 from fraudstream.stack.settings import StackSettings
 
 _LEADER_S = 30.0
@@ -118,7 +118,7 @@ def stored_connectors(settings: StackSettings) -> dict[str, dict[str, Any]]:
 def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
     """Key and value (None for a tombstone), from JSON, of all committed records of a one-partition topic."""
     consumer = Consumer(
-        {"bootstrap.servers": settings.bootstrap, "group.id": "fraudstream-guard", "enable.auto.commit": False,
+        {**client(settings), "group.id": "fraudstream-guard", "enable.auto.commit": False,
          "enable.partition.eof": True, "isolation.level": "read_committed", "log_level": 0},
         logger=quiet_logger(),
     )  # fmt: skip

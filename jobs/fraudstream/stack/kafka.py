@@ -9,26 +9,29 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from fraudstream.clients import librdkafka, spark_options
 from fraudstream.errors import StackError
+from fraudstream.stack import access
 from fraudstream.stack.artifacts import jars
 from fraudstream.stack.java import require_java
 from fraudstream.stack.processes import is_open, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
 from fraudstream.stack.template import render_file
 
-ALERTS_TOPIC = "fraud.alerts"
 LOG4J = DOCKER / "kafka" / "log4j2.properties"
 
 
-def java_command(main: str, heap: str, *arguments: str | Path) -> list[str | Path]:
+def java_command(main: str, heap: str, *arguments: str | Path, flags: Sequence[str] = ()) -> list[str | Path]:
     """Command of a Java main class of Kafka's jars with a heap limit such as 512m."""
     path = os.pathsep.join(str(jar) for jar in jars("kafka"))
-    return [require_java(), f"-Xmx{heap}", *_FLAGS, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", path, main,
+    return [require_java(), f"-Xmx{heap}", *_FLAGS, *flags, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", path, main,
             *arguments]  # fmt: skip
 
 
@@ -38,10 +41,12 @@ _FLAGS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError",
 def variables(settings: StackSettings) -> dict[str, str]:
     """What broker.properties asks for in this bring-up."""
     broker, controller = settings.bootstrap, f"127.0.0.1:{settings.kafka_controller_port}"
+    listener = "SASL_SSL" if settings.secure else "PLAINTEXT"
     return {
+        **access.variables(settings),
         "CONTROLLER_ADDRESS": controller,
-        "BROKER_LISTENERS": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-        "BROKER_ADVERTISED_LISTENERS": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "BROKER_LISTENERS": f"{listener}://{broker},CONTROLLER://{controller}",
+        "BROKER_ADVERTISED_LISTENERS": f"{listener}://{broker},CONTROLLER://{controller}",
         "BROKER_LOG_DIR": str(data_folder(settings)),
     }
 
@@ -53,7 +58,9 @@ def data_folder(settings: StackSettings) -> Path:
 
 def launch(settings: StackSettings) -> None:
     """Start the broker, formatting its folder first where there is none. Does not wait."""
-    config = render_file(DOCKER / "kafka" / "broker.properties", settings.folder / "config", variables(settings))
+    folder = DOCKER / "kafka"
+    more = [folder / "secure.properties"] if settings.secure else []
+    config = render_file(folder / "broker.properties", settings.folder / "config", variables(settings), *more)
     if not (data_folder(settings) / "meta.properties").exists():
         _format(settings, config)
     start(settings, "kafka", java_command("kafka.Kafka", "512m", config))
@@ -63,17 +70,29 @@ def _format(settings: StackSettings, config: Path) -> None:
     shutil.rmtree(data_folder(settings), ignore_errors=True)
     # An id that starts with a hyphen would be read as an option.
     cluster = base64.urlsafe_b64encode(b"\x00" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-    command = java_command("kafka.tools.StorageTool", "128m", "format", "--standalone", "-t", cluster, "-c", config)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    users = ["--add-scram", access.first_user(settings)] if settings.secure else []
+    words: list[str | Path] = ["format", "--standalone", "-t", cluster, "-c", config, *users]
+    command = java_command("kafka.tools.StorageTool", "128m", *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
         shutil.rmtree(data_folder(settings), ignore_errors=True)
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise StackError(f"Kafka's folder {settings.folder / 'kafka'} cannot be formatted: {' | '.join(lines[-3:])}")
 
 
+def client(settings: StackSettings, principal: str = access.ADMIN) -> dict[str, Any]:
+    """Settings of a confluent-kafka client of this stack for a principal (which in the open stack means nothing)."""
+    return {"bootstrap.servers": settings.bootstrap, **librdkafka(client_options(settings, principal))}
+
+
+def client_options(settings: StackSettings, principal: str = access.ADMIN) -> dict[str, str]:
+    """The same as options of Spark's Kafka source and sink, without the address."""
+    return spark_options(access.client_properties(settings, principal))
+
+
 def admin(settings: StackSettings) -> AdminClient:
     """A client for topics and offsets."""
-    return AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0}, logger=quiet_logger())
+    return AdminClient({**client(settings), "log_level": 0}, logger=quiet_logger())
 
 
 def quiet_logger() -> logging.Logger:
@@ -88,25 +107,27 @@ def quiet_logger() -> logging.Logger:
 def wait_ready(settings: StackSettings) -> None:
     """Wait until the broker serves metadata, then make the topic of alerts."""
     wait_until(settings, "kafka", lambda: is_open(settings.kafka_port), 60)
-    client = admin(settings)
+    asking = admin(settings)
 
     def serves() -> bool:
         try:
-            return bool(client.list_topics(timeout=1).brokers)
+            return bool(asking.list_topics(timeout=1).brokers)
         except KafkaException:
             return False
 
     wait_until(settings, "kafka", serves, 60)
-    if ALERTS_TOPIC not in client.list_topics(timeout=10).topics:
-        topic = NewTopic(ALERTS_TOPIC, num_partitions=settings.topic_partitions, replication_factor=1)
-        client.create_topics([topic])[ALERTS_TOPIC].result(30)
+    if settings.secure:
+        access.grant(settings, asking)
+    if access.ALERTS not in asking.list_topics(timeout=10).topics:
+        topic = NewTopic(access.ALERTS, num_partitions=settings.topic_partitions, replication_factor=1)
+        asking.create_topics([topic])[access.ALERTS].result(30)
 
 
 def delete_topic(settings: StackSettings, name: str) -> None:
     """Delete a topic; without effect where there is none."""
-    client = admin(settings)
-    if name in client.list_topics(timeout=10).topics:
-        client.delete_topics([name])[name].result(30)
+    asking = admin(settings)
+    if name in asking.list_topics(timeout=10).topics:
+        asking.delete_topics([name])[name].result(30)
 
 
 def halt(settings: StackSettings) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import connect, guard, kafka, postgres, secrets
+from fraudstream.stack import access, connect, guard, kafka, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, forget, log_file, pid_of, require_free_ports, tail
@@ -44,6 +44,7 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
     """
     began = time.monotonic()
     with _alone(settings):
+        _keep_profile(settings)
         postgres.stop_unfinished(settings)
         missing = [component for component in COMPONENTS if pid_of(settings, component) is None]
         if missing:
@@ -60,6 +61,20 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
     if connector is not None:
         connect.put_connector(settings, connector, accept_gap=gap == "accept")
     return time.monotonic() - began
+
+
+def _keep_profile(settings: StackSettings) -> None:
+    """Raises StackError where the data was made with the other profile: its users and access lists would be missing,
+    or its clients refused."""
+    noted, wanted = settings.folder / "profile", "secure" if settings.secure else "open"
+    if not noted.exists():
+        noted.write_text("open" if kafka.data_folder(settings).exists() else wanted, encoding="utf-8")
+    found = noted.read_text(encoding="utf-8")
+    if found != wanted:
+        raise StackError(
+            f"{settings.folder} was made with STACK_PROFILE={found}, and now it is {wanted}; set it back, delete the "
+            "data with `make purge`, or set FRAUDSTREAM_HOME to another folder."
+        )
 
 
 def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
@@ -96,6 +111,9 @@ def _renew_slots(settings: StackSettings) -> None:
 
 def _start(settings: StackSettings, missing: list[str], started: list[str], gap: Gap) -> None:
     passwords: Mapping[str, str] = secrets.ensure(settings.folder / "secrets")
+    if settings.secure:
+        secrets.ensure(settings.folder / "secrets", secrets.SECURE)
+        access.prepare(settings)
     if "postgres" in missing:
         started.append("postgres")
         postgres.launch(settings, passwords)

@@ -14,6 +14,9 @@ from fraudstream.stack import secrets
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DOCKER = REPOSITORY / "docker"
+PROFILES = ("open", "secure")
+# Of Kafka in the secure stack: the stack's own commands, Connect, Spark's jobs, and who reads alerts.
+PRINCIPALS = ("admin", "connect", "spark", "reader")
 PORTS = ("POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CONNECT_PORT")
 
 
@@ -27,12 +30,17 @@ class StackSettings:
     kafka_controller_port: int
     connect_port: int
     topic_partitions: int
+    secure: bool
     versions: Mapping[str, str]
 
     @property
     def folder(self) -> Path:
         """The stack's own folder below home: data, logs, pid files, secrets."""
         return self.home / "stack"
+
+    def client_file(self, principal: str) -> Path:
+        """The properties of Kafka's clients for a principal of the secure stack; `make up` writes it."""
+        return self.folder / "clients" / f"{principal}.properties"
 
     @property
     def bootstrap(self) -> str:
@@ -93,6 +101,7 @@ def load_settings(
         kafka_port=found["KAFKA_PORT"],
         kafka_controller_port=found["KAFKA_CONTROLLER_PORT"],
         connect_port=found["CONNECT_PORT"],
+        secure=_profile(values) == "secure",
         topic_partitions=_number(values, "TOPIC_PARTITIONS", 1, 1000),
         versions={name.removesuffix("_VERSION").lower(): v for name, v in _versions(values).items()},
     )
@@ -100,6 +109,13 @@ def load_settings(
 
 def _versions(values: Mapping[str, str]) -> dict[str, str]:
     return {name: values[name] for name in load_environment() if name.endswith("_VERSION")}
+
+
+def _profile(values: Mapping[str, str]) -> str:
+    found = values.get("STACK_PROFILE", "")
+    if found not in PROFILES:
+        raise ConfigError(f"STACK_PROFILE is {found!r}; set it to {' or '.join(PROFILES)} (see docker/.env).")
+    return found
 
 
 def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:

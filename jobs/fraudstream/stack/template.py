@@ -25,9 +25,10 @@ def _filled(line: str, variables: Mapping[str, str], source: str) -> str:
     return _PLACE.sub(lambda match: variables[match[1]], line)
 
 
-def render_file(source: Path, folder: Path, variables: Mapping[str, str]) -> Path:
-    """Render `source` into a file of the same name in `folder`, and return that."""
+def render_file(source: Path, folder: Path, variables: Mapping[str, str], *more: Path) -> Path:
+    """Render `source`, and `more` behind it, into a file of the name of `source` in `folder`, and return that."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.name
-    target.write_text(render(source.read_text(encoding="utf-8"), variables, str(source)), encoding="utf-8")
+    parts = [render(each.read_text(encoding="utf-8"), variables, str(each)) for each in (source, *more)]
+    target.write_text("".join(parts), encoding="utf-8")
     return target

@@ -27,7 +27,7 @@ def read_stream(
 ) -> DataFrame:
     """The topic's records from its beginning or `start` (or from the query's checkpoint), committed ones only."""
     source = _unbatched(kafka.source) if real_time else kafka.source
-    reader = spark.readStream.format("kafka").options(**kafka.options).options(**source)
+    reader = spark.readStream.format("kafka").options(**kafka.client_options).options(**source)
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", topic)
@@ -45,7 +45,7 @@ def read_range(
     """The records of `topic` with start <= offset < end, per partition number (as text): of those in `end`, from the
     partition's beginning where `start` does not say."""
     begin = {partition: start.get(partition, BEGINNING) for partition in end}
-    reader = spark.read.format("kafka").options(**kafka.options).options(**_unbatched(kafka.source))
+    reader = spark.read.format("kafka").options(**kafka.client_options).options(**_unbatched(kafka.source))
     return (
         reader.option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("assign", json.dumps({topic: [int(partition) for partition in end]}))
@@ -103,7 +103,9 @@ def described(spark: SparkSession, admin: Any, kafka: Kafka, topic: str) -> Any:
 @contextmanager
 def admin_client(spark: SparkSession, kafka: Kafka) -> Iterator[Any]:
     """Kafka's AdminClient in Spark's JVM. Raises GuardError when what is asked of it is not answered."""
-    settings = {key.removeprefix("kafka."): value for key, value in kafka.options.items() if key.startswith("kafka.")}
+    settings = {
+        key.removeprefix("kafka."): value for key, value in kafka.client_options.items() if key.startswith("kafka.")
+    }
     settings |= {
         "bootstrap.servers": kafka.bootstrap_servers,
         "default.api.timeout.ms": "20000",
@@ -128,4 +130,4 @@ def _unbatched(source: Mapping[str, str]) -> dict[str, str]:
 
 def sink_options(kafka: Kafka) -> dict[str, str]:
     """Options of Spark's Kafka sink for rows (topic, key, value)."""
-    return {**kafka.options, **kafka.sink, "kafka.bootstrap.servers": kafka.bootstrap_servers}
+    return {**kafka.client_options, **kafka.sink, "kafka.bootstrap.servers": kafka.bootstrap_servers}
