@@ -102,13 +102,12 @@ def load_pipeline(
     variables.setdefault("FRAUDSTREAM_HOME", str(REPOSITORY / "run"))
     variables.setdefault("KAFKA_CLIENT_PROPERTIES", _client_properties(principal, variables))
     try:
-        text = path.read_text(encoding="utf-8")
-        found = yaml.safe_load(_substituted(text, variables, path))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another file with --config.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    values = _checked(found, Pipeline, "", path)
+    values = _checked(_substituted(found, variables, path), Pipeline, "", path)
     for section, kind in _SECTIONS.items():
         values[section] = kind(**_checked(values[section], kind, f"{section}.", path))
     for name in ("lake", "checkpoints", "progress"):
@@ -123,12 +122,18 @@ def _client_properties(principal: str, variables: Mapping[str, str]) -> str:
     return str(settings.client_file(principal)) if settings.secure else ""
 
 
-def _substituted(text: str, variables: Mapping[str, str], path: Path) -> str:
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    missing = {name for line in lines for name in _VARIABLE.findall(line)} - variables.keys()
+def _substituted(found: Any, variables: Mapping[str, str], path: Path) -> Any:
+    """The document with every ${NAME} in its texts replaced: a value stays one text, whatever the variable holds."""
+    if isinstance(found, dict):
+        return {key: _substituted(value, variables, path) for key, value in found.items()}
+    if isinstance(found, list):
+        return [_substituted(value, variables, path) for value in found]
+    if not isinstance(found, str):
+        return found
+    missing = set(_VARIABLE.findall(found)) - variables.keys()
     if missing:
         raise ConfigError(f"{path}: {', '.join(sorted(missing))} is not set; set it in the environment or docker/.env.")
-    return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), text)
+    return _VARIABLE.sub(lambda match: variables[match[1]], found)
 
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Mapping[str, str]": dict}

@@ -23,6 +23,7 @@ Runbook = Literal[
     "heartbeat-stale",
     "kafka-down",
     "metrics-gone",
+    "offset-gone",
     "postgres-down",
     "quarantine-growing",
     "query-behind",

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream.errors import GuardError, Runbook
-from fraudstream.stack import connect, guard, postgres
+from fraudstream.stack import connect, offsets, postgres
 from fraudstream.streams import queries
 from stack.world import World, world
 
@@ -69,7 +69,7 @@ def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_
     stop()
     postgres.drop_slot(settings, slot)
     a_world.sql(ROWS.format(1), "delete from transactions where id = 1")
-    assert guard.stored_lsn(settings, name)
+    assert offsets.stored_lsn(settings, name)
     refused(a_world.capture, "slot-lost")
     connect.renew_slot(settings, name, a_world.connector["config"])
     a_world.wait_for(lambda found: sum(envelope["op"] == "r" for envelope in found) == 36)

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from fraudstream import cli
 from fraudstream.errors import ConfigError, GuardError, StackError
 from fraudstream.stack import __main__ as command
-from fraudstream.stack import guard, java, lifecycle, postgres
+from fraudstream.stack import guard, java, lifecycle, offsets, postgres
 from fraudstream.stack.java import java_version, require_java
 from fraudstream.stack.processes import crashed, pid_of, require_free_ports, start, stop, tail, wait_until
 from fraudstream.stack.settings import free_ports, load_settings
@@ -183,7 +183,7 @@ def test_a_lock_file_of_a_killed_server_is_removed_when_its_pid_is_another_proce
 
 def test_a_slot_ahead_of_the_stored_offset_is_refused_by_name(settings, monkeypatch):
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 0x1_0000_0002)
-    monkeypatch.setattr(guard, "stored_lsn", lambda *_: 0x1_0000_0001)
+    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 0x1_0000_0001)
     with pytest.raises(GuardError, match="slot s stands at 1/2, ahead of the connector's stored offset 1/1"):
         guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
 
@@ -191,13 +191,13 @@ def test_a_slot_ahead_of_the_stored_offset_is_refused_by_name(settings, monkeypa
 @pytest.mark.parametrize(("confirmed", "stored"), [(None, None), (5, None), (5, 5), (4, 5)])
 def test_a_slot_at_or_behind_the_stored_offset_or_none_passes(settings, monkeypatch, confirmed, stored):
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: confirmed)
-    monkeypatch.setattr(guard, "stored_lsn", lambda *_: stored)
+    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: stored)
     guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
 
 
 def test_a_lost_slot_of_a_connector_that_has_stored_an_offset_is_refused_by_name(settings, monkeypatch):
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: None)
-    monkeypatch.setattr(guard, "stored_lsn", lambda *_: 0x1_0000_0001)
+    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 0x1_0000_0001)
     with pytest.raises(GuardError, match=r"slot s of database mydb is gone .* stored 1/1.*--renew-slot") as refusal:
         guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
     assert refusal.value.runbook == "slot-lost"
@@ -205,7 +205,7 @@ def test_a_lost_slot_of_a_connector_that_has_stored_an_offset_is_refused_by_name
 
 def test_a_gap_is_passed_over_where_it_is_accepted(settings, monkeypatch):
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 9)
-    monkeypatch.setattr(guard, "stored_lsn", lambda *_: 5)
+    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 5)
     guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
 
 
@@ -215,9 +215,9 @@ def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monk
         (["other", {"server": "b"}], {"lsn": 500}),
         (["transactions", {"server": "a"}], {"lsn": 10, "lsn_proc": 12, "lsn_commit": 11}),
     ]
-    monkeypatch.setattr(guard, "_records", lambda *_: iter(records))
-    assert guard.stored_lsn(settings, "transactions") == 12
-    assert guard.stored_lsn(settings, "unknown") is None
+    monkeypatch.setattr(offsets, "_records", lambda *_: iter(records))
+    assert offsets.stored_lsn(settings, "transactions") == 12
+    assert offsets.stored_lsn(settings, "unknown") is None
 
 
 def test_a_template_with_an_unknown_name_is_refused_and_lower_case_is_left_alone():

@@ -10,7 +10,7 @@ from fraudstream.audit.finding import Part, Position
 from fraudstream.check.capture import Captured, captured_changes, compare_capture, read_ledger
 from fraudstream.check.oracle import arrivals
 from fraudstream.check.topic import Record
-from fraudstream.stack import guard
+from fraudstream.stack import guard, offsets
 from fraudstream.stack.settings import StackSettings
 
 
@@ -18,7 +18,7 @@ def capture_position(settings: StackSettings, topic: str) -> Callable[[], int]:
     """A function that says up to where in the log everything committed is in the topic; -1 where that is unknown."""
     slots = [
         (str(config["slot.name"]), str(config["database.dbname"]))
-        for config in guard.stored_connectors(settings).values()
+        for config in offsets.stored_connectors(settings).values()
         if f"{config.get('topic.prefix')}.public.transactions" == topic and "slot.name" in config
     ]
     if len(slots) != 1:

@@ -15,7 +15,7 @@ from fraudstream.drill.fault import Fault, NotStruckError, Struck
 from fraudstream.drill.rig import ARCHIVE, CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
-from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
+from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import log_file
 from fraudstream.stack.queries import query_states
 from fraudstream.streams import progress
@@ -42,14 +42,16 @@ def rotated_password(rig: Rig, random: Random) -> Struck:
 
 
 def lost_offsets(rig: Rig, random: Random) -> Struck:
-    """Connect's stored offsets deleted: it reads all rows again, and nothing is doubled."""
-    pid = rig.component_pids()["connect"]
-    signal_all([pid], signal.SIGKILL)
-    killed([pid])
-    kafka.delete_topic(rig.settings, "connect-offsets")
-    if guard.stored_lsn(rig.settings, CONNECTOR) is not None:
-        raise NotStruckError("the offsets are still there")
-    return Struck(f"Connect pid {pid} gone, its offsets deleted", 1)
+    """Connect's stored offsets deleted while it is down: refused by name; then it goes on from its slot."""
+
+    def forget(_: str) -> None:
+        kafka.delete_topic(rig.settings, offsets.OFFSETS)
+        if offsets.stored_lsn(rig.settings, CONNECTOR) is not None:
+            raise NotStruckError("the offsets are still there")
+
+    said = _without_connect(rig, forget, "offset-gone")
+    lifecycle.up(rig.settings, gap="from-slot")
+    return Struck(f"{said}; then --from-slot", 1)
 
 
 def lost_slot(rig: Rig, random: Random) -> Struck:
@@ -152,7 +154,10 @@ CAPTURE = (
         name="rotated_password", rows=(25,), strike=rotated_password,
         must_hold="fails fast; no hot loop, no secret in logs; goes on with the right password",
     ),
-    Fault(name="lost_offsets", rows=(26,), strike=lost_offsets, must_hold="duplicates at most; no loss"),
+    Fault(
+        name="lost_offsets", rows=(26,), strike=lost_offsets,
+        must_hold="no start that would skip changes; from the slot, duplicates at most and no loss",
+    ),
     Fault(
         name="advanced_slot", rows=(15,), strike=advanced_slot, gap=True,
         must_hold="no start on a slot that is ahead; accepted, a repair brings what is missing",

@@ -16,7 +16,7 @@ from fraudstream.errors import ConfigError
 from fraudstream.health import lag, tables
 from fraudstream.health.drivers import driver
 from fraudstream.health.memory import Memory
-from fraudstream.stack import connect, guard, postgres, status
+from fraudstream.stack import connect, guard, offsets, postgres, status
 from fraudstream.stack.artifacts import require_locked
 from fraudstream.stack.asking import answers
 from fraudstream.stack.settings import StackSettings
@@ -53,7 +53,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
         questions["captures"] = lambda: _captures(connect.connectors(settings))
         questions["worker"] = lambda: connect.versions(settings)
     elif "kafka" in running:
-        questions["captures"] = lambda: _captures(guard.stored_connectors(settings))
+        questions["captures"] = lambda: _captures(offsets.stored_connectors(settings))
     if "kafka" in running:
         questions["lag"] = lambda: lag.lags(pipeline, found["topics"], queries)
     asked = answers(questions, _SECONDS)
@@ -95,7 +95,7 @@ def _ahead(settings: StackSettings, found: Facts, captures: Mapping[str, Mapping
         for name, each in captures.items():
             if each["slot"] in idle:
                 slot, stored = guard.confirmed_lsn(settings, each["slot"], each["database"]), None
-                stored = guard.stored_lsn(settings, name)
+                stored = offsets.stored_lsn(settings, name)
                 if slot is not None and stored is not None and slot > stored:
                     ahead[name] = {"slot": guard.lsn_text(slot), "stored": guard.lsn_text(stored)}
         return ahead

@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="where a slot is lost, make a new one and read every row again",
     )
+    gap.add_argument(
+        "--from-slot",
+        action="store_true",
+        help="where a connector's stored offset is gone, go on from its slot",
+    )
     commands.add_parser("down", help="stop everything; data stays")
     commands.add_parser("status", help="what runs, and how far it is; exit code 1 when something is broken")
     commands.add_parser("purge", help="stop everything and delete all data")
@@ -80,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = load_settings()
     if options.command == "up":
         gap: lifecycle.Gap = "accept" if options.accept_gap else "renew" if options.renew_slot else "refuse"
+        gap = "from-slot" if options.from_slot else gap
         seconds = _up(settings, options.connector or ["transactions"], gap)
         _tell(options, {"seconds": round(seconds, 2)}, f"up after {seconds:.1f} s; `make status` shows it")
     elif options.command == "down":

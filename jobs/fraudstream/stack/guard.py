@@ -1,21 +1,13 @@
-"""Refuses to start capture where changes would be skipped without an error: the slot is ahead of the stored offset."""
+"""Refuses to start capture where changes would be skipped without an error: slot and stored offset do not agree."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-
-from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import postgres
-from fraudstream.stack.kafka import client, quiet_logger
+from fraudstream.errors import GuardError
+from fraudstream.stack import offsets, postgres
 from fraudstream.stack.settings import StackSettings
-
-_LEADER_S = 30.0
-_LSN_FIELDS = ("lsn_commit", "lsn_proc", "lsn")
 
 
 def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], *, accept_gap: bool = False) -> None:
@@ -25,8 +17,9 @@ def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], 
     slot, database = slot_of(config)
     # The slot first: of a running connector it follows the stored offset, so this order cannot accuse it falsely.
     confirmed = confirmed_lsn(settings, slot, database)
-    stored = stored_lsn(settings, name)
+    stored = offsets.stored_lsn(settings, name)
     if stored is None:
+        _require_new(settings, name, config, confirmed)
         return
     if confirmed is None:
         raise GuardError(
@@ -43,6 +36,47 @@ def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], 
         "Find out who moved the slot; `make up UP=--accept-gap` goes on, and `make repair` brings what is missing.",
         "slot-ahead",
     )
+
+
+def _require_new(settings: StackSettings, name: str, config: Mapping[str, Any], confirmed: int | None) -> None:
+    """Raises GuardError when connector `name`, without a stored offset, has written its topics before: a snapshot would
+    bring rows without the changes between. Records and offsets are committed together where delivery is exactly once;
+    elsewhere a first start may have been killed between the two."""
+    if config.get("exactly.once.support") != "required" or confirmed is None:
+        return
+    written = offsets.written_lsn(settings, f"{config.get('topic.prefix')}.")
+    if written is None:
+        return
+    from_slot = confirmed <= written
+    raise GuardError(
+        f"Connector {name} is not started: it has written changes up to {lsn_text(written)}, but its stored offset is "
+        f"gone (topic connect-offsets), and a snapshot would bring rows without the changes since. Its slot stands at "
+        f"{lsn_text(confirmed)}: "
+        + (
+            "`make up UP=--from-slot` goes on there; what is delivered again is known by its position."
+            if from_slot
+            else "behind that; `make up UP=--renew-slot` reads every row again, and `make repair` closes the rest."
+        ),
+        "offset-gone",
+    )
+
+
+def restore_offset(settings: StackSettings, name: str, config: Mapping[str, Any]) -> int | None:
+    """Store the position of a connector's slot as its offset, where it has none and a snapshot would lose changes.
+    Connect must be down. Returns the position; None where there was nothing to do.
+
+    Raises GuardError when the slot has gone past what the connector has written."""
+    slot, database = slot_of(config)
+    confirmed = confirmed_lsn(settings, slot, database)
+    try:
+        require_slot(settings, name, config, accept_gap=True)
+        return None
+    except GuardError as refusal:
+        if refusal.runbook != "offset-gone" or "--from-slot" not in str(refusal):
+            raise
+    assert confirmed is not None
+    offsets.store_lsn(settings, name, str(config["topic.prefix"]), confirmed)
+    return confirmed
 
 
 def slot_of(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -94,74 +128,3 @@ def confirmed_lsn(settings: StackSettings, slot: str, database: str) -> int | No
 def lsn_text(lsn: int) -> str:
     """A log position as PostgreSQL writes it: 4294967297 -> "1/1"."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
-
-
-def stored_lsn(settings: StackSettings, name: str) -> int | None:
-    """The furthest position in the connector's stored offset; None when it has stored none."""
-    found: int | None = None
-    for key, value in _records(settings, "connect-offsets"):
-        if isinstance(key, list) and key[:1] == [name]:
-            positions = [int(value[field]) for field in _LSN_FIELDS if value.get(field) is not None] if value else []
-            found = max(positions, default=None)
-    return found
-
-
-def stored_connectors(settings: StackSettings) -> dict[str, dict[str, Any]]:
-    """Configurations of the connectors that Connect will start by itself, read from its topic."""
-    found: dict[str, dict[str, Any]] = {}
-    for key, value in _records(settings, "connect-configs"):
-        if isinstance(key, str) and key.startswith("connector-"):
-            found[key.removeprefix("connector-")] = dict(value["properties"]) if value else {}
-    return {name: config for name, config in found.items() if config}
-
-
-def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
-    """Key and value (None for a tombstone), from JSON, of all committed records of a one-partition topic."""
-    consumer = Consumer(
-        {**client(settings), "group.id": "fraudstream-guard", "enable.auto.commit": False,
-         "enable.partition.eof": True, "isolation.level": "read_committed", "log_level": 0},
-        logger=quiet_logger(),
-    )  # fmt: skip
-    try:
-        if topic not in consumer.list_topics(timeout=10).topics:
-            return
-        # Up to the end of now: a connector at work goes on appending. The last offset may be a transaction marker,
-        # which is no message but brings the position, and at the end the event PARTITION_EOF, past it.
-        end = _end_of(consumer, topic)
-        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        while (message := consumer.poll(30)) is not None:
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                return
-            if error is not None:
-                break
-            key, value = message.key(), message.value()
-            yield _decoded(key), json.loads(value) if value else None
-            if (message.offset() or 0) >= end - 1:
-                return
-        raise StackError(f"topic {topic} cannot be read to its end within 30 s; see `make status`.")
-    finally:
-        consumer.close()
-
-
-def _end_of(consumer: Consumer, topic: str) -> int:
-    """The offset behind the last record of a one-partition topic. Right after its start a broker does not lead it yet
-    and says so."""
-    limit = time.monotonic() + _LEADER_S
-    while True:
-        try:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-            return int(end)
-        except KafkaException:
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.2)
-
-
-def _decoded(key: bytes | str | None) -> Any:
-    """Connect's own keys are plain text in the topic of configurations, JSON in that of offsets."""
-    text = key.decode() if isinstance(key, bytes) else key or ""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import access, connect, guard, kafka, postgres, secrets
+from fraudstream.stack import access, connect, guard, kafka, offsets, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, forget, log_file, pid_of, require_free_ports, tail
@@ -30,14 +30,14 @@ _PURGED = ("lake", "checkpoints", "progress", "stack")
 _log = logging.getLogger("fraudstream.stack")
 
 
-Gap = Literal["refuse", "accept", "renew"]
+Gap = Literal["refuse", "accept", "renew", "from-slot"]
 
 
 def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap = "refuse") -> float:
     """Start what does not run yet, register `connector` (None: none) and wait until all is ready. Returns seconds.
 
-    A `gap` between a slot and its connector's stored offset is refused; or accepted, where the slot is ahead; or, where
-    the slot is lost, closed by a new one and a snapshot.
+    A `gap` between a slot and its connector's stored offset is refused; or accepted, where the slot is ahead; or closed
+    by a new slot and a snapshot, where the slot is lost; or by the slot's position, where the offset is gone.
 
     When a component cannot start, those that this call started are stopped again; when the connector fails, they stay
     up to be looked at. Raises StackError, ConfigError or GuardError saying why.
@@ -101,7 +101,7 @@ def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
 
 def _renew_slots(settings: StackSettings) -> None:
     # Not as Connect lists them: right after its start it knows none yet.
-    for name, config in guard.stored_connectors(settings).items():
+    for name, config in offsets.stored_connectors(settings).items():
         try:
             guard.require_slot(settings, name, config, accept_gap=True)
         except GuardError:
@@ -124,7 +124,9 @@ def _start(settings: StackSettings, missing: list[str], started: list[str], gap:
     kafka.wait_ready(settings)
     if "connect" in missing:
         # Connect starts the connectors it knows as soon as it runs: what forbids that must be seen before.
-        for name, config in guard.stored_connectors(settings).items() if gap != "renew" else ():
+        for name, config in offsets.stored_connectors(settings).items() if gap != "renew" else ():
+            if gap == "from-slot" and (lsn := guard.restore_offset(settings, name, config)) is not None:
+                _log.warning("connector %s goes on from its slot at %s", name, guard.lsn_text(lsn))
             guard.require_slot(settings, name, config, accept_gap=gap == "accept")
         started.append("connect")
         connect.launch(settings)
