@@ -66,6 +66,9 @@ test: $(STAMP) ## every test; each part prints its time
 test-unit test-spark test-stack lint: $(STAMP) ## one part of the tests: plain Python, local Spark, real components, ruff and mypy
 	@tests/run.sh $(subst test-,,$@)
 
+test-secure: $(STAMP) ## the pipeline's tests, and those of who gets in, in the secured stack (STACK_PROFILE=secure)
+	@STACK_PROFILE=secure tests/run.sh secure
+
 mutants: $(STAMP) ## flip each constant and edge of the rules; every mutant must fail a named test
 	@$(RUN) tests/mutants.py
 

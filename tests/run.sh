@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs parts of the tests (lint unit spark stack), each with its time; stops at the first part that fails.
+# Runs parts of the tests (lint unit spark stack secure), each with its time; stops at the first part that fails.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=jobs
@@ -9,7 +9,8 @@ part() {
     lint) .venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . && .venv/bin/mypy ;;
     unit) .venv/bin/python -m pytest -q -n 2 --dist loadscope tests/unit ;;
     spark | stack) .venv/bin/python -m pytest -q "tests/$1" ;;
-    *) echo "error: no part '$1'; there are lint, unit, spark and stack" >&2; return 2 ;;
+    secure) .venv/bin/python -m pytest -q tests/secure tests/stack/test_{pipeline,guards,audit_repair,live_change,roles}.py ;;
+    *) echo "error: no part '$1'; there are lint, unit, spark, stack and secure" >&2; return 2 ;;
   esac
 }
 

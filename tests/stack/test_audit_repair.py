@@ -17,6 +17,7 @@ from fraudstream.audit import known
 from fraudstream.audit.run import Audit, Options, audit
 from fraudstream.check.topic import Record
 from fraudstream.repair.run import Repair, Workshop, repair
+from fraudstream.stack import kafka
 from stack.world import World, _execute, table_rows, world
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -70,7 +71,7 @@ def produce(world: World, record: Record, **changes: Any) -> tuple[int, int]:
     """Send a record again, with other bytes if there are changes. Returns its position."""
     value = record.value if not changes else json.dumps({**json.loads(record.value or b""), **changes}).encode()
     places: list[tuple[int, int]] = []
-    producer = Producer({"bootstrap.servers": world.settings.bootstrap})
+    producer = Producer(kafka.client(world.settings))
     producer.produce(
         world.pipeline.kafka.transactions_topic, value, record.key, record.partition, headers=list(record.headers),
         on_delivery=lambda error, message: places.append((message.partition(), message.offset())),

@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from fraudstream.health.facts import gather
 from fraudstream.health.findings import Finding, findings
 from fraudstream.health.limits import load_limits
-from fraudstream.stack import connect, lifecycle, status
+from fraudstream.stack import connect, kafka, lifecycle, status
 from fraudstream.stack.processes import process_of
 from stack.world import World, world
 
@@ -126,7 +126,7 @@ def test_other_versions_and_a_missing_topic(ours: World):
     assert {("wrong-versions", "debezium"), ("wrong-versions", "docker/.env")} == {
         (each.name, each.part) for each in look(ours, versions=versions)
     }
-    client = AdminClient({"bootstrap.servers": ours.settings.bootstrap})
+    client = kafka.admin(ours.settings)
     topic = ours.pipeline.kafka.alerts_topic
     client.delete_topics([topic])[topic].result(30)
     found(ours, "topic-missing", topic)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from fraudstream.errors import GuardError, Runbook
-from fraudstream.stack import connect, offsets, postgres
+from fraudstream.stack import connect, kafka, offsets, postgres
 from fraudstream.streams import queries
 from stack.world import World, world
 
@@ -92,10 +92,7 @@ def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_
     a_world.judge()
     a_world.assert_exact()
 
-    topic, admin = (
-        a_world.pipeline.kafka.transactions_topic,
-        AdminClient({"bootstrap.servers": a_world.settings.bootstrap}),
-    )
+    topic, admin = a_world.pipeline.kafka.transactions_topic, kafka.admin(a_world.settings)
     connect.stop_connector(a_world.settings, a_world.connector["name"])
     admin.delete_topics([topic])[topic].result(30)
     partitions = a_world.settings.topic_partitions

@@ -19,7 +19,6 @@ from fraudstream.backtest.runtime import judge
 from fraudstream.backtest.source import history_of_lake
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
-from fraudstream.check.topic import read_topic
 from fraudstream.rulebook import catalog
 from fraudstream.rulebook.catalog import Rule, load_rules, parse_rules
 from fraudstream.rules.anomaly import anomaly
@@ -27,7 +26,7 @@ from fraudstream.streams import progress, queries, record
 from fraudstream.streams.rollout import Rollout
 from fraudstream.streams.supervise import run_until_stopped
 from fraudstream.trial import report as reports
-from stack.world import World, world
+from stack.world import World, committed, world
 
 pytestmark = pytest.mark.stack
 # Rows of 5 users: amounts that rise slowly, and every 6th about 3 times as large, so that factor and history matter.
@@ -93,7 +92,7 @@ def driver(stack, spark, tmp_path: Path, request: pytest.FixtureRequest):
 
 def messages(world: World, topic: str) -> list[tuple[bytes, bytes]]:
     """Key and value of every committed message of an alerts topic."""
-    return [(each.key, each.value) for each in read_topic(world.settings.bootstrap, topic)]
+    return [(each.key, each.value) for each in committed(world.settings, topic)]
 
 
 def found(world: World, topic: str) -> list[tuple[str, str, int]]:

@@ -17,6 +17,7 @@ from fraudstream.check.oracle import arrivals
 from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError, StackError
 from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack import kafka
 from fraudstream.stack.connect import delete_connector, put_connector
 from fraudstream.streams import progress, queries
 from stack.world import EXERCISE, World, connection, table_rows, world
@@ -160,7 +161,7 @@ def test_unreadable_messages_are_quarantined_with_their_bytes_and_the_stream_goe
     world.wait_for_row(3)
     deep, long = b"[" * 2000 + b"]" * 2000, b'{"a": "' + b"x" * 900_000 + b'"}'
     poison = [b"\xff\xfe", b"{}", b"[]", b'{"op": "c"', deep, long]
-    producer = Producer({"bootstrap.servers": world.settings.bootstrap, "message.max.bytes": 2_000_000})
+    producer = Producer({**kafka.client(world.settings), "message.max.bytes": 2_000_000})
     for value in poison:
         producer.produce(world.pipeline.kafka.transactions_topic, value, key=b'{"user_id":1}')
     assert producer.flush(30) == 0
@@ -179,7 +180,7 @@ def test_a_redelivered_change_is_judged_once(make_world):
     world.capture()
     world.sql(rows(1, "10", "10", "10", "600", "2000"))
     world.wait_for_row(5)
-    producer = Producer({"bootstrap.servers": world.settings.bootstrap})
+    producer = Producer(kafka.client(world.settings))
     for record in [record for record in world.records() if record.value]:
         producer.produce(
             world.pipeline.kafka.transactions_topic, record.value, record.key, record.partition,

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import connect, lifecycle, postgres, secrets
+from fraudstream.stack import connect, kafka, lifecycle, postgres, secrets
 from fraudstream.stack.processes import COMPONENTS, pid_of, process_of, wait_until
 from fraudstream.stack.processes import ports as ports_of
 from fraudstream.stack.settings import StackSettings, free_ports, load_settings
@@ -60,7 +60,7 @@ def execute(settings: StackSettings, role: str, sql: str, database: str = "mydb"
 
 def captured(settings: StackSettings, wanted: Callable[[dict], bool]) -> dict:
     """The first change event of the transactions' topic that is wanted; waits for it up to 30 s."""
-    consumer = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": "test", "log_level": 0,
+    consumer = Consumer({**kafka.client(settings), "group.id": "test", "log_level": 0,
                          "isolation.level": "read_committed"})  # fmt: skip
     try:
         consumer.assign([TopicPartition(TOPIC, number, 0) for number in range(settings.topic_partitions)])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
@@ -20,6 +20,7 @@ from fraudstream.check.settings import settings_for
 from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.rulebook.catalog import Rule, load_rules
+from fraudstream.stack import kafka
 from fraudstream.stack.connect import CONNECTORS, delete_connector, put_connector
 from fraudstream.stack.settings import StackSettings
 from fraudstream.streams import progress, queries
@@ -57,7 +58,7 @@ class World:
 
     def records(self) -> list[Record]:
         """All records of the transactions topic."""
-        return list(read_topic(self.settings.bootstrap, self.pipeline.kafka.transactions_topic))
+        return committed(self.settings, self.pipeline.kafka.transactions_topic)
 
     def wait_for(self, captured: Callable[[list[dict[str, Any]]], bool], seconds: float = 60) -> None:
         """Wait until the topic's envelopes fulfil the condition."""
@@ -144,12 +145,17 @@ def connection(settings: StackSettings, role: str = "app") -> Iterator[Any]:
         database.close()
 
 
+def committed(settings: StackSettings, topic: str) -> list[Record]:
+    """All committed records of a topic."""
+    return list(read_topic(settings.bootstrap, topic, kafka.client_options(settings)))
+
+
 def topic_values(settings: StackSettings, topic: str) -> list[dict[str, Any]]:
     """The JSON values of a topic in order; those that are none are left out. Empty where there is no topic."""
-    if topic not in AdminClient({"bootstrap.servers": settings.bootstrap}).list_topics(timeout=30).topics:
+    if topic not in kafka.admin(settings).list_topics(timeout=30).topics:
         return []
     values = []
-    for record in read_topic(settings.bootstrap, topic):
+    for record in committed(settings, topic):
         try:
             value = json.loads(record.value or b"")
         except (ValueError, RecursionError):
@@ -185,14 +191,14 @@ def world(
     connector["config"] |= {key.replace("__", "."): value for key, value in changes.items()}
     prefix = connector["config"]["topic.prefix"]
     _execute(settings, "truncate transactions restart identity")
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
-    admin.create_topics([NewTopic(f"{prefix}.alerts", 2, 1)])[f"{prefix}.alerts"].result(30)
+    admin, alerts = kafka.admin(settings), f"fraud.alerts.{prefix}"
+    admin.create_topics([NewTopic(alerts, 2, 1)])[alerts].result(30)
     rules = folder / "rules.yaml"
     rules.write_text(RULES, encoding="utf-8")
     plain = load_pipeline()
     pipeline = replace(
         plain,
-        kafka=replace(plain.kafka, transactions_topic=f"{prefix}.public.transactions", alerts_topic=f"{prefix}.alerts"),
+        kafka=replace(plain.kafka, transactions_topic=f"{prefix}.public.transactions", alerts_topic=alerts),
         lake=str(folder / "lake"),
         checkpoints=str(folder / "checkpoints"),
         progress=str(folder / "progress"),
