@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", type=options.choices(list(FAULTS)), default=[], metavar="A,B", help="only these faults")
     add("--seed", type=int, default=0, help="another seed strikes at other moments (default: 0)")
     add("--rounds", type=int, default=1, help="how often (default: 1)")
-    add("--rate", type=float, default=2000.0, help="rows per second meanwhile (default: 2000)")
+    add("--rate", type=float, default=1500.0, help="rows per second meanwhile (default: 1500)")
     add("--full", action="store_true", help="every fault, and a storm of kills; hours")
     add("--kills", type=int, default=300, help="kills of the storm in a full run (default: 300)")
     add("--fresh", action="store_true", help="forget the full run so far")

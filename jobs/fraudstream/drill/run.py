@@ -21,7 +21,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
 
-_KILLS_PER_ROUND = 15
+_KILLS_PER_ROUND = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Options:
     only: Sequence[str] = ()
     seed: int = 0
     rounds: int = 1
-    rate: float = 2000.0
+    rate: float = 1500.0
     full: bool = False
     kills: int = 300
     fresh: bool = False
