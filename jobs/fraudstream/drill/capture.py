@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from confluent_kafka import TopicPartition
-
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.rig import ARCHIVE, CONNECTOR, MIRROR, Rig
+from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
 from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import log_file
-from fraudstream.stack.queries import query_states
-from fraudstream.streams import progress
 
 _REPAIR_S = 480.0
 
@@ -85,29 +81,6 @@ def advanced_slot(rig: Rig, random: Random) -> Struck:
     return Struck(f"{said}; then --accept-gap and repair: {done}", 1)
 
 
-def truncated_topic(rig: Rig, random: Random) -> Struck:
-    """Records deleted that no query has read: every query stops by name, and commits nothing more."""
-    rig.stop_driver()
-    before = rig.written()
-    rig.until(lambda: rig.written() > before + 5000, "unread rows")
-    ends = {TopicPartition(rig.topic, int(part), end): end for part, end in rig.ends().items()}
-    parts = [TopicPartition(part.topic, part.partition, end) for part, end in ends.items()]
-    for future in kafka.admin(rig.settings).delete_records(parts).values():
-        future.result(30)
-    stood = {query: progress.position(rig.pipeline.checkpoint(query)) for query in rig.queries[:-1]}
-    rig.driver = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], rig.log)
-
-    def stopped() -> bool:
-        states = query_states(rig.pipeline.progress)[1]
-        return all("records-gone" in states.get(query, "") for query in stood)
-
-    rig.until(stopped, "the stop of every query by name")
-    rig.stop_driver()
-    if {query: progress.position(rig.pipeline.checkpoint(query)) for query in stood} != stood:
-        raise FraudstreamError("a query went on behind records that it had not read")
-    return Struck(f"deleted up to {rig.ends()}; {', '.join(stood)} stopped: records-gone")
-
-
 def lost_log(rig: Rig, random: Random) -> Struck:
     """The slot's log removed by its cap while Connect is down: refused by name; a new slot reads all rows again."""
 
@@ -169,9 +142,5 @@ CAPTURE = (
     Fault(
         name="lost_log", rows=(14,), strike=lost_log, gap=True,
         must_hold="the cap protects the database; no start on a lost slot; a new one closes the gap",
-    ),
-    Fault(
-        name="truncated_topic", rows=(16,), strike=truncated_topic, end=True,
-        must_hold="every query stops by name; none goes on silently, nothing more is committed",
     ),
 )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fraudstream.drill import capture, processes, records, stores
+from fraudstream.drill import broker, capture, processes, records, steps, stores
 from fraudstream.drill.fault import Fault
 
-_ALL = (*processes.KILLS, *processes.OTHERS, *records.INPUT, *capture.CAPTURE, *stores.STORED)
+_ALL = (
+    *processes.KILLS, *processes.OTHERS, *steps.STEPS, *records.INPUT, *capture.CAPTURE, *broker.BROKER, *stores.STORED
+)  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 # Groups of faults that share a pipeline and a check.
 QUICK = (
@@ -14,9 +16,11 @@ QUICK = (
     "rotated_password checkpoint_deleted checkpoint_damaged lost_offsets",
 )
 _MORE = (
-    "kill_jvm kill_python zombie_driver freeze_connect freeze_kafka copy huge_transaction full_disk",
+    "kill_after_offsets kill_after_kafka kill_after_delta kill_before_commit kill_jvm kill_python",
+    "zombie_driver freeze_connect freeze_kafka copy huge_transaction full_disk full_broker",
     "advanced_slot lost_slot lost_log",
     "truncated_topic",
+    "deleted_topic",
 )
 FULL = (*QUICK, *_MORE)
 # How often each kill comes in a storm, relative to the others.

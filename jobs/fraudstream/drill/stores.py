@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from random import Random
 
 import yaml
 
-from fraudstream.drill.fault import Fault, NotMadeError, Struck
+from fraudstream.drill.fault import Fault, Struck
+from fraudstream.drill.means import refused, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.queries import query_states
 
-_END_S = 120.0
 _SPARE_MIB = 48
 
 
@@ -65,7 +64,7 @@ def second_writer(rig: Rig, random: Random) -> Struck:
     other = rig.home / "other.yaml"
     other.write_text(yaml.safe_dump(settings), encoding="utf-8")
     versions = len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json")))
-    said = _refused(rig, "archive_alerts", other, ("table-in-use", "checkpoint-gone"))
+    said = refused(rig, "archive_alerts", other, ("table-in-use", "checkpoint-gone"))
     if len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json"))) < versions:
         raise FraudstreamError("the table's log has lost commits")
     return Struck(said)
@@ -95,21 +94,9 @@ def _rules(rig: Rig) -> dict[str, object]:
 
 def full_disk(rig: Rig, random: Random) -> Struck:
     """The lake's disk full: no half commit, a clear error, and it goes on when there is room."""
-    lake, kept = Path(rig.pipeline.lake), rig.home / "lake.kept"
+    lake = Path(rig.pipeline.lake)
     rig.stop_driver()
-    lake.rename(kept)
-    lake.mkdir()
-    used = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={used // 1024 + (_SPARE_MIB + 64) * 1024}k", "tmpfs", str(lake)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        lake.rmdir()
-        kept.rename(lake)
-        raise NotMadeError(f"no file system of a fixed size can be mounted here: {made.stderr.strip()}")
-    try:
-        shutil.copytree(kept, lake, dirs_exist_ok=True)
+    with small_disk(lake, _SPARE_MIB + 64):
         rig.start_driver()
         ballast = lake / "ballast"
         with ballast.open("wb") as file:
@@ -120,13 +107,6 @@ def full_disk(rig: Rig, random: Random) -> Struck:
         said = next(state for state in states.values() if "disk-full" in state or "No space" in state)
         ballast.unlink()
         rig.stop_driver()
-        shutil.rmtree(kept)
-        shutil.copytree(lake, kept)
-    finally:
-        rig.stop_driver()
-        subprocess.run(["umount", str(lake)], check=False)
-    lake.rmdir()
-    kept.rename(lake)
     return Struck(said[:200])
 
 
@@ -136,23 +116,7 @@ def _is_full(rig: Rig) -> bool:
 
 
 def _refused_start(rig: Rig, runbook: Runbook) -> str:
-    return _refused(rig, "detect_fraud", rig.config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
-
-
-def _refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *options: str) -> str:
-    """Start a job that must end with exit code 2 and one of these names; what it said."""
-    log = rig.home / "refused.log"
-    log.unlink(missing_ok=True)
-    started = rig.start_job(job, list(options), log, config)
-    try:
-        started.process.wait(_END_S)
-    finally:
-        started.stop()
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line for line in lines if any(f"docs/operations.md: {runbook}]" in line for runbook in runbooks)]
-    if started.process.returncode != 2 or not said:
-        raise FraudstreamError(f"{job} was not refused (exit code {started.process.returncode}): {lines[-3:]}")
-    return f"refused: {said[-1][-120:]}"
+    return refused(rig, "detect_fraud", rig.config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
 
 
 STORED = (

@@ -1,0 +1,93 @@
+"""Faults of the broker: topics that are cut or deleted, a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from random import Random
+
+from confluent_kafka import TopicPartition
+
+from fraudstream.drill.fault import Fault, Struck
+from fraudstream.drill.means import refused, small_disk
+from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
+from fraudstream.errors import FraudstreamError, Runbook
+from fraudstream.stack import kafka
+from fraudstream.stack.processes import log_file, pid_of, tail
+from fraudstream.stack.queries import query_states
+from fraudstream.streams import progress
+
+_SPARE_MIB = 96
+
+
+def truncated_topic(rig: Rig, random: Random) -> Struck:
+    """Records deleted that no query has read: every query stops by name, and commits nothing more."""
+    rig.stop_driver()
+    before = rig.written()
+    rig.until(lambda: rig.written() > before + 5000, "unread rows")
+    ends = {TopicPartition(rig.topic, int(part), end): end for part, end in rig.ends().items()}
+    parts = [TopicPartition(part.topic, part.partition, end) for part, end in ends.items()]
+    for future in kafka.admin(rig.settings).delete_records(parts).values():
+        future.result(30)
+    stood = _positions(rig)
+    rig.driver = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], rig.log)
+    rig.until(lambda: _stopped(rig, ("records-gone",)), "the stop of every query by name")
+    rig.stop_driver()
+    if _positions(rig) != stood:
+        raise FraudstreamError("a query went on behind records that it had not read")
+    return Struck(f"deleted up to {rig.ends()}; {', '.join(stood)} stopped: records-gone")
+
+
+def deleted_topic(rig: Rig, random: Random) -> Struck:
+    """The topic deleted while all reads it; Connect makes it anew: every query stops by name, and starts no more."""
+    kafka.delete_topic(rig.settings, rig.topic)
+    rig.until(lambda: _stopped(rig, ("records-gone", "topic-missing", "topic-replaced")), "the stop of every query")
+    rig.stop_driver()
+    stood = _positions(rig)
+    rig.until(lambda: rig.topic in kafka.admin(rig.settings).list_topics(timeout=5).topics, "the topic made anew")
+    said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")
+    if _positions(rig) != stood:
+        raise FraudstreamError("a query went on in a topic that it did not know")
+    return Struck(f"deleted and made anew; {said}")
+
+
+def full_broker(rig: Rig, random: Random) -> Struck:
+    """The broker's disk full: it ends, nothing that it acknowledged is lost, and all goes on when there is room."""
+    folder, logged = kafka.data_folder(rig.settings), log_file(rig.settings, "kafka")
+    kafka.halt(rig.settings)
+    with small_disk(folder, _SPARE_MIB):
+        rig.restore()
+        ballast = folder / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(4096, shutil.disk_usage(folder).free - 1024 * 1024))
+        rig.until(lambda: pid_of(rig.settings, "kafka") is None, "the end of the broker")
+        said = next((line for line in reversed(tail(logged, 40)) if "No space left" in line), "")
+        ballast.unlink()
+    if not said:
+        raise FraudstreamError(f"the broker ended, but not for want of room: {tail(logged, 3)}")
+    return Struck(said[:200])
+
+
+def _stopped(rig: Rig, runbooks: tuple[Runbook, ...]) -> bool:
+    states = query_states(rig.pipeline.progress)[1]
+    return all(any(name in states.get(query, "") for name in runbooks) for query in rig.queries[:-1])
+
+
+def _positions(rig: Rig) -> dict[str, dict[str, int]]:
+    return {query: progress.position(rig.pipeline.checkpoint(query)) for query in rig.queries[:-1]}
+
+
+BROKER = (
+    Fault(
+        name="truncated_topic", rows=(16,), strike=truncated_topic, end=True,
+        must_hold="every query stops by name; none goes on silently, nothing more is committed",
+    ),
+    Fault(
+        name="deleted_topic", rows=(16,), strike=deleted_topic, end=True,
+        must_hold="every query stops by name; none starts on the topic made anew, nothing more is committed",
+    ),
+    Fault(
+        name="full_broker", rows=(12,), strike=full_broker,
+        must_hold="no silent loss; Connect waits; with room all of it arrives",
+    ),
+)  # fmt: skip
