@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from fraudstream.errors import StackError
@@ -57,14 +57,14 @@ def write(settings: StackSettings, principal: str, topic: str) -> KafkaError | N
 def read(settings: StackSettings, principal: str, topic: str, group: str) -> KafkaError | None:
     """What the broker says to the principal's reading of the topic's first record."""
     client = {name: value for name, value in quiet(kafka.client(settings, principal)).items() if "message" not in name}
-    consumer = Consumer({**client, "group.id": group, "enable.partition.eof": True}, logger=kafka.quiet_logger())
+    client |= {"group.id": group, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    consumer = Consumer(client, logger=kafka.quiet_logger())
     try:
         unknown = consumer.list_topics(topic, timeout=10).topics[topic].error
         if unknown is not None:
             return unknown
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        consumer.committed([TopicPartition(topic, 0)], timeout=10)
-        message = consumer.poll(20)
+        consumer.subscribe([topic])
+        message = consumer.poll(30)
         assert message is not None
         error = message.error()
         return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
@@ -154,6 +154,11 @@ def test_a_connector_cannot_name_a_login_of_its_own_or_read_other_passwords(ran:
     stolen = f"${{file:{settings.folder}/secrets/kafka-admin.properties:password}}"
     code, said = ask(settings, path, headers, {**config, "database.user": stolen})
     assert passwords(settings)["kafka-admin"] not in said
+
+
+def test_the_exercises_connector_is_not_given_the_superusers_password(ran: World):
+    with pytest.raises(StackError, match="password authentication failed"):
+        connect.put_connector(ran.settings, connect.CONNECTORS / "exercise.json")
 
 
 def test_everything_listens_on_the_loopback_interface_only(ran: World):

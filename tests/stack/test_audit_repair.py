@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from fraudstream.audit import known
 from fraudstream.audit.run import Audit, Options, audit
 from fraudstream.check.topic import Record
+from fraudstream.config import load_pipeline
 from fraudstream.repair.run import Repair, Workshop, repair
 from fraudstream.stack import kafka
 from stack.world import World, _execute, table_rows, world
@@ -55,7 +56,9 @@ def audited(world: World) -> Audit:
 
 
 def repaired(world: World, **more: bool) -> Repair:
-    shop = Workshop(world.pipeline, world.rules, world.settings, lambda: world.session, lambda _: None)
+    kafka = replace(world.pipeline.kafka, client_properties=load_pipeline(principal="admin").kafka.client_properties)
+    pipeline = replace(world.pipeline, kafka=kafka)
+    shop = Workshop(pipeline, world.rules, world.settings, lambda: world.session, lambda _: None)
     return repair(shop, Options(), **more)
 
 

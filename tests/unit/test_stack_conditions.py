@@ -199,14 +199,63 @@ def test_a_lost_slot_of_a_connector_that_has_stored_an_offset_is_refused_by_name
     monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: None)
     monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 0x1_0000_0001)
     with pytest.raises(GuardError, match=r"slot s of database mydb is gone .* stored 1/1.*--renew-slot") as refusal:
-        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
+        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
     assert refusal.value.runbook == "slot-lost"
 
 
-def test_a_gap_is_passed_over_where_it_is_accepted(settings, monkeypatch):
-    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 9)
-    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 5)
-    guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"}, accept_gap=True)
+CONFIG = {
+    "slot.name": "s", "database.dbname": "mydb", "topic.prefix": "shop", "exactly.once.support": "required",
+}  # fmt: skip
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch):
+    """A function that sets the slot's position, the stored and the written one; what is stored later is in `moved`."""
+    moved: list[tuple[str, str, int]] = []
+
+    def known(confirmed: int | None, offset: int | None, written: int | None = None) -> list[tuple[str, str, int]]:
+        monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: confirmed)
+        monkeypatch.setattr(offsets, "stored_lsn", lambda *_: offset)
+        monkeypatch.setattr(offsets, "written_lsn", lambda *_: written)
+        monkeypatch.setattr(offsets, "store_lsn", lambda _, *what: moved.append(what))
+        return moved
+
+    return known
+
+
+def test_where_a_gap_is_accepted_the_slots_position_becomes_the_offset(settings, stored):
+    moved = stored(9, 5)
+    assert guard.move_offset(settings, "transactions", CONFIG, "slot-ahead") == 9
+    assert moved == [("transactions", "shop", 9)]
+    with pytest.raises(GuardError, match="slot-ahead"):
+        guard.move_offset(settings, "transactions", CONFIG, "offset-gone")
+
+
+def test_a_connector_that_has_written_and_lost_its_offset_is_refused_and_goes_on_from_its_slot(settings, stored):
+    moved = stored(7, None, 8)
+    with pytest.raises(GuardError, match=r"written changes up to 0/8, .* stands at 0/7: .*--from-slot") as refusal:
+        guard.require_slot(settings, "transactions", CONFIG)
+    assert refusal.value.runbook == "offset-gone"
+    assert guard.move_offset(settings, "transactions", CONFIG, "offset-gone") == 7
+    assert moved == [("transactions", "shop", 7)]
+
+
+def test_a_slot_past_all_that_was_written_cannot_take_the_place_of_an_offset(settings, stored):
+    moved = stored(9, None, 8)
+    with pytest.raises(GuardError, match=r"behind that; .*--renew-slot"):
+        guard.move_offset(settings, "transactions", CONFIG, "offset-gone")
+    assert moved == []
+
+
+@pytest.mark.parametrize(("confirmed", "written"), [(7, None), (None, 8)], ids=["nothing-written", "no-slot"])
+def test_a_connector_that_begins_needs_no_offset(settings, stored, confirmed, written):
+    stored(confirmed, None, written)
+    guard.require_slot(settings, "transactions", CONFIG)
+
+
+def test_a_first_start_that_was_killed_is_told_from_a_lost_offset_only_where_delivery_is_exactly_once(settings, stored):
+    stored(7, None, 8)
+    guard.require_slot(settings, "transactions", {**CONFIG, "exactly.once.support": "requested"})
 
 
 def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monkeypatch):

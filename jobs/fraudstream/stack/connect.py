@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fraudstream.errors import StackError
+from fraudstream.errors import GuardError, StackError
 from fraudstream.stack import access, guard, kafka, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
@@ -92,7 +92,14 @@ def put_connector(
     if settings.secure:
         access.grant_capture(kafka.admin(settings), config["topic.prefix"])
     guard.require_replica_identity(settings, name, config)
-    guard.require_slot(settings, name, config, accept_gap=accept_gap)
+    try:
+        guard.require_slot(settings, name, config)
+    except GuardError as refusal:
+        if not accept_gap or refusal.runbook != "slot-ahead":
+            raise
+        if name in registered:
+            stop_connector(settings, name, seconds)
+        guard.move_offset(settings, name, config, "slot-ahead")
     limit = time.monotonic() + seconds
     stopped = False
     if registered.get(name) != {**config, "name": name}:

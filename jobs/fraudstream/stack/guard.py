@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fraudstream.errors import GuardError
+from fraudstream.errors import GuardError, Runbook
 from fraudstream.stack import offsets, postgres
 from fraudstream.stack.settings import StackSettings
 
 
-def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], *, accept_gap: bool = False) -> None:
-    """Raises GuardError when connector `name` has stored an offset and its slot is lost, or was moved past the offset
-    (unless the gap is accepted): PostgreSQL would go on from the slot's position and the changes between the two would
-    be missing without an error."""
+def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any]) -> None:
+    """Raises GuardError when connector `name` has stored an offset and its slot is lost, or was moved past the offset:
+    PostgreSQL would go on from the slot's position and the changes between the two would be missing without an error;
+    and when its offset is gone, but not what it has written."""
     slot, database = slot_of(config)
     # The slot first: of a running connector it follows the stored offset, so this order cannot accuse it falsely.
     confirmed = confirmed_lsn(settings, slot, database)
@@ -28,7 +28,7 @@ def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], 
             "`make up UP=--renew-slot` makes a new one and reads every row again; `make repair` closes the rest.",
             "slot-lost",
         )
-    if confirmed <= stored or accept_gap:
+    if confirmed <= stored:
         return
     raise GuardError(
         f"Connector {name} is not started: slot {slot} stands at {lsn_text(confirmed)}, ahead of the connector's "
@@ -61,19 +61,19 @@ def _require_new(settings: StackSettings, name: str, config: Mapping[str, Any], 
     )
 
 
-def restore_offset(settings: StackSettings, name: str, config: Mapping[str, Any]) -> int | None:
-    """Store the position of a connector's slot as its offset, where it has none and a snapshot would lose changes.
-    Connect must be down. Returns the position; None where there was nothing to do.
+def move_offset(settings: StackSettings, name: str, config: Mapping[str, Any], runbook: Runbook) -> int | None:
+    """Store the position of a connector's slot as its offset, where its start would be refused by this runbook: it goes
+    on there. (Debezium would refuse its own offset once the log behind it is gone.) The connector must not run.
 
-    Raises GuardError when the slot has gone past what the connector has written."""
-    slot, database = slot_of(config)
-    confirmed = confirmed_lsn(settings, slot, database)
+    Returns the position; None where there was nothing to do. Raises GuardError for another refusal, and when the slot
+    has gone past what a connector without an offset has written."""
     try:
-        require_slot(settings, name, config, accept_gap=True)
+        require_slot(settings, name, config)
         return None
     except GuardError as refusal:
-        if refusal.runbook != "offset-gone" or "--from-slot" not in str(refusal):
+        if refusal.runbook != runbook or "--renew-slot" in str(refusal):
             raise
+    confirmed = confirmed_lsn(settings, *slot_of(config))
     assert confirmed is not None
     offsets.store_lsn(settings, name, str(config["topic.prefix"]), confirmed)
     return confirmed

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from fraudstream.errors import GuardError, StackError
+from fraudstream.errors import GuardError, Runbook, StackError
 from fraudstream.stack import access, connect, guard, kafka, offsets, postgres, secrets
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
@@ -31,6 +31,8 @@ _log = logging.getLogger("fraudstream.stack")
 
 
 Gap = Literal["refuse", "accept", "renew", "from-slot"]
+# What is closed by going on from the slot's position.
+_MOVED: Mapping[Gap, Runbook] = {"accept": "slot-ahead", "from-slot": "offset-gone"}
 
 
 def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap = "refuse") -> float:
@@ -103,7 +105,7 @@ def _renew_slots(settings: StackSettings) -> None:
     # Not as Connect lists them: right after its start it knows none yet.
     for name, config in offsets.stored_connectors(settings).items():
         try:
-            guard.require_slot(settings, name, config, accept_gap=True)
+            guard.require_slot(settings, name, config)
         except GuardError:
             _log.warning("connector %s begins anew with a snapshot of every row", name)
             connect.renew_slot(settings, name, config)
@@ -125,9 +127,9 @@ def _start(settings: StackSettings, missing: list[str], started: list[str], gap:
     if "connect" in missing:
         # Connect starts the connectors it knows as soon as it runs: what forbids that must be seen before.
         for name, config in offsets.stored_connectors(settings).items() if gap != "renew" else ():
-            if gap == "from-slot" and (lsn := guard.restore_offset(settings, name, config)) is not None:
+            if gap in _MOVED and (lsn := guard.move_offset(settings, name, config, _MOVED[gap])) is not None:
                 _log.warning("connector %s goes on from its slot at %s", name, guard.lsn_text(lsn))
-            guard.require_slot(settings, name, config, accept_gap=gap == "accept")
+            guard.require_slot(settings, name, config)
         started.append("connect")
         connect.launch(settings)
     connect.wait_ready(settings)
