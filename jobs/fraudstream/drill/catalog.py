@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fraudstream.drill import broker, capture, processes, records, steps, stores
+from fraudstream.drill import broker, capture, processes, records, refusals, steps, stores, watch
 from fraudstream.drill.fault import Fault
 
 _ALL = (
-    *processes.KILLS, *processes.OTHERS, *steps.STEPS, *records.INPUT, *capture.CAPTURE, *broker.BROKER, *stores.STORED
+    *processes.KILLS, *processes.OTHERS, *steps.STEPS, *records.INPUT, *capture.CAPTURE, *broker.BROKER, *stores.STORED,
+    *refusals.REFUSALS, *watch.WATCH,
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 # Groups of faults that share a pipeline and a check.
@@ -17,7 +18,7 @@ QUICK = (
 )
 _MORE = (
     "kill_after_offsets kill_after_kafka kill_after_delta kill_before_commit kill_jvm kill_python",
-    "zombie_driver freeze_connect freeze_kafka copy huge_transaction full_disk full_broker",
+    "refused_starts doctor_names zombie_driver freeze_connect freeze_kafka copy huge_transaction full_disk full_broker",
     "advanced_slot lost_slot lost_log",
     "truncated_topic",
     "deleted_topic",

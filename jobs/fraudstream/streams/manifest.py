@@ -11,7 +11,7 @@ from typing import IO
 
 from fraudstream.errors import GuardError
 
-_FILE = "fraudstream.json"
+FILE = "fraudstream.json"
 _held: dict[Path, IO[str]] = {}
 
 
@@ -25,7 +25,7 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
     folder = Path(checkpoint)
     hold_checkpoint(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _FILE
+    path = folder / FILE
     if path.exists():
         stored: dict[str, str | int] = json.loads(path.read_text(encoding="utf-8"))
         if "topic_id" in made_with and "topic_id" not in stored:  # made before ids were kept
@@ -35,7 +35,7 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
         return str(stored["generation"])
     if (folder / "offsets").exists():
         raise GuardError(
-            f"{folder}: a checkpoint without its {_FILE}, so what it was made with is unknown. "
+            f"{folder}: a checkpoint without its {FILE}, so what it was made with is unknown. "
             "Put the file back, or start over with --reset.",
             "checkpoint-damaged",
         )
@@ -52,7 +52,7 @@ def _write(path: Path, made_with: Mapping[str, str | int]) -> None:
 
 def is_new(checkpoint: str) -> bool:
     """Whether no query has run on this checkpoint yet."""
-    return not (Path(checkpoint) / _FILE).exists()
+    return not (Path(checkpoint) / FILE).exists()
 
 
 def hold_checkpoint(checkpoint: str) -> None:
