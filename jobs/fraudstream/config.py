@@ -15,6 +15,7 @@ import yaml
 
 from fraudstream.clients import read_properties, spark_options
 from fraudstream.errors import ConfigError
+from fraudstream.masking import SETTING, Mask, mask_of
 from fraudstream.stack.settings import REPOSITORY, load_environment, load_settings
 
 PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
@@ -78,7 +79,13 @@ class Pipeline:
     progress: str
     state: State
     max_message_bytes: int
+    masking_key_file: str
     triggers: Triggers
+
+    @property
+    def mask(self) -> Mask | None:
+        """How user ids are masked; None: not at all."""
+        return mask_of(self.masking_key_file)
 
     def table(self, name: str) -> str:
         """Path of a Delta table of the lake."""
@@ -112,8 +119,11 @@ def load_pipeline(
         values[section] = kind(**_checked(values[section], kind, f"{section}.", path))
     for name in ("lake", "checkpoints", "progress"):
         values[name] = _folder(name, values[name], path)
+    if values[SETTING]:
+        values[SETTING] = str(Path(values[SETTING]).absolute())  # Spark's workers may start in another folder
     pipeline = Pipeline(**values)
     _check_ranges(pipeline, path)
+    _check_masking(pipeline, path)
     return pipeline
 
 
@@ -192,3 +202,15 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
         duration = getattr(pipeline.triggers, field.name)
         if isinstance(duration, str) and not _DURATION.match(duration):
             raise ConfigError(f"{path}: triggers.{field.name} is {duration!r}; write it like '5 seconds'.")
+
+
+def _check_masking(pipeline: Pipeline, path: Path) -> None:
+    try:
+        mask = pipeline.mask
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if mask and pipeline.triggers.real_time_enabled:
+        raise ConfigError(
+            f"{path}: {SETTING} is set and triggers.real_time_enabled is true; ids are masked by Python, which a "
+            "real-time query does not run. Set real_time_enabled to false: such rules then run in micro-batches."
+        )

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.masks import key_file, masked_by_hand
 from fraudstream.check import places, verify
 from fraudstream.check.topic import Record
 from fraudstream.config import RULES_FILE, load_pipeline
@@ -20,7 +21,7 @@ RULES = tuple(rule for rule in load_rules(RULES_FILE) if rule.status == "live")
 AT = ["2026-03-01T12:00:00", "2026-03-01T12:02:00", "2026-03-01T12:04:00", "2026-03-01T12:06:00"]
 
 
-def alert():
+def alert(user=1001):
     """Transaction 4, which is message 4 of the topic (the fifth): n = 3, mean 10.00, 60 times."""
     version = next(rule.version for rule in RULES if rule.name == "anomaly")
     fields = {
@@ -29,7 +30,7 @@ def alert():
         "event_time": "2026-03-01T12:06:00.000000Z", "lsn": 1_000_500, "merchant_id": 17, "offset": 4, "partition": 0,
         "evidence": {"n": 3, "sum": "30.00", "mean": "10.00", "ratio": "60.00"}, "reason": "much", "rule": "anomaly",
         "rule_version": version, "score": None, "severity": "high", "topic": TOPIC, "transaction_id": 100_004,
-        "tx_id": 1004, "user_id": 1001,
+        "tx_id": 1004, "user_id": user,
     }  # fmt: skip
     return fields["alert_id"], json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
@@ -39,7 +40,7 @@ class World:
 
     def __init__(self, folder):
         alert_id, value = alert()
-        self.folder, self.profile, self.rules = folder, "exercise", RULES
+        self.folder, self.profile, self.rules, self.key_file = folder, "exercise", RULES, ""
         self.topic = [Record(*m.__dict__.values()) for m in messages_of(LINES, 1)]
         self.alerts = [Record(0, 0, alert_id.encode(), value.encode(), (), self.topic[4].timestamp)]
         self.archived = [("anomaly", alert_id, 100_004, value)]
@@ -57,10 +58,10 @@ class World:
         self.progress["archive_alerts"] = {"read": 1}
 
     def check(self, monkeypatch):
-        pipeline = load_pipeline()
+        pipeline = replace(load_pipeline(), masking_key_file=self.key_file)
         topics = {pipeline.kafka.transactions_topic: self.topic, pipeline.kafka.alerts_topic: self.alerts}
         monkeypatch.setattr(verify, "read_topic", lambda bootstrap, topic, options: iter(topics[topic]))
-        monkeypatch.setattr(places, "postgres_rows", lambda dsn: iter(self.postgres))
+        monkeypatch.setattr(places, "_selected", lambda dsn, statement: [row[:-1] for row in self.postgres])
         monkeypatch.setattr(places, "current_rows", lambda path: iter(self.delta))
         monkeypatch.setattr(places, "archived_alerts", lambda path: self.archived)
         monkeypatch.setattr(places, "quarantined", lambda path: self.quarantine)
@@ -90,6 +91,28 @@ def test_a_run_in_which_everything_fits_passes_with_its_figures(world, monkeypat
         "latency_ms": {"p50": 20, "p95": 20, "p99": 20},
     }  # fmt: skip
     assert report["rules"]["velocity"]["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+
+
+def masked(world):
+    """The same run with masked users: PostgreSQL, the topic and the ledger have them as they are."""
+    alert_id, value = alert(masked_by_hand(1001))
+    world.key_file = str(key_file(world.folder))
+    world.alerts = [world.alerts[0]._replace(value=value.encode())]
+    world.archived = [("anomaly", alert_id, 100_004, value)]
+    world.delta = [(number, masked_by_hand(user), *row) for number, user, *row in world.delta]
+
+
+def test_a_run_with_masked_users_passes(world, monkeypatch):
+    masked(world)
+    assert world.check(monkeypatch)["failures"] == []
+
+
+@pytest.mark.parametrize("place", ["alerts", "archived", "delta"])
+def test_a_place_that_was_left_unmasked_fails(world, monkeypatch, place):
+    plain = getattr(world, place)
+    masked(world)
+    setattr(world, place, plain)
+    assert not world.check(monkeypatch)["passed"]
 
 
 BROKEN = {

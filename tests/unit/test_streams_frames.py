@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 from fixtures.expected import CARD, EARLY, EXACT, WHOLE, captured
+from fixtures.masks import key_file, masked_by_hand
 from fraudstream.cdc.shape import MAX_BYTES
+from fraudstream.masking import mask_of
 from fraudstream.streams.frames import read_frame
 
 NULL = -(2**63)
@@ -52,6 +55,15 @@ def rows_of(batch: Any) -> list[dict[str, Any]]:
 def check_types(batch: Any) -> None:
     types = {name: column.dtype for name, column in batch.items()}
     assert types == {**dict.fromkeys(NUMBERS, np.int64), "card_type": np.dtype(object), "judge": np.dtype(bool)}
+
+
+def test_the_user_of_a_message_of_another_form_is_masked_here_and_others_already_were(tmp_path: Path):
+    message = captured("precise")[0].value
+    plain, _ = read_frame(frame(known(), other(message)), MAX_BYTES)
+    masked, _ = read_frame(frame(known(), other(message)), MAX_BYTES, mask_of(str(key_file(tmp_path))))
+    assert plain["user_id"][0] == 1001
+    assert masked["user_id"].tolist() == [1001, masked_by_hand(int(plain["user_id"][1]))]
+    check_types(masked)
 
 
 def test_rows_that_are_known_stay_as_they_are():

@@ -17,15 +17,18 @@ from fraudstream.check.oracle import Arrival, Judgement, arrivals, judge_topic
 from fraudstream.check.payload import wrong_fields
 from fraudstream.check.settings import DEFINED, settings_for
 from fraudstream.check.topic import Record
+from fraudstream.masking import Mask
 from fraudstream.rulebook.versions import Version, in_force
 
 _Place = tuple[str, int, int]  # alert_id, partition and offset
 
 
-def arrivals_of(records: Iterable[Record], max_bytes: int, quarantined: Collection[Position]) -> list[Arrival]:
+def arrivals_of(
+    records: Iterable[Record], max_bytes: int, quarantined: Collection[Position], mask: Mask | None = None
+) -> list[Arrival]:
     """The topic for the oracle: what was unreadable when it came is, even if it can be read by now."""
     found = []
-    for each in arrivals(records, max_bytes):
+    for each in arrivals(records, max_bytes, mask):
         was_unreadable = (each.partition, each.offset) in quarantined
         found.append(replace(each, entry="unreadable", event=None) if was_unreadable else each)
     return found

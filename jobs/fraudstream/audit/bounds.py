@@ -15,6 +15,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack.kafka import quiet_logger
 from fraudstream.streams import record
+from fraudstream.streams.manifest import require_mask
 from fraudstream.streams.progress import batch_offsets, by_number, committed_batches
 
 MIRROR, ARCHIVE, SHADOW_ARCHIVE = "mirror_transactions", "archive_alerts", "archive_shadow_alerts"
@@ -63,11 +64,14 @@ class Bounds:
 def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None) -> Bounds:
     """The bounds now; with `since_s` the topics' records of the last so many seconds are compared.
 
-    Raises StackError if there is no topic of transactions or no broker.
+    Raises StackError if there is no topic of transactions or no broker, GuardError if the pipeline masks user ids in
+    another way than the queries did.
     """
     names = (MIRROR, ARCHIVE, SHADOW_ARCHIVE, *rule_names(pipeline, rules))
     committed = {name: committed_batches(pipeline.checkpoint(name)) for name in names}
     batches = {name: found[-1] for name, found in committed.items() if found}
+    for name in batches:
+        require_mask(pipeline.checkpoint(name), pipeline.mask)
     positions = {name: by_number(batch_offsets(pipeline.checkpoint(name), last)) for name, last in batches.items()}
     at, kafka = time.time(), pipeline.kafka
     since_ms = None if since_s is None else int((at - since_s) * 1000)

@@ -18,6 +18,7 @@ from fraudstream.backtest.source import History, history_of_changes
 from fraudstream.cdc.envelope import ChangeEvent, entry
 from fraudstream.changes import COLUMNS, CORRECTS, ENTERS
 from fraudstream.check.topic import Record
+from fraudstream.masking import Mask
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = pa.string()
@@ -34,7 +35,12 @@ _SCHEMA = pa.schema(
 
 
 def history(
-    folder: str, found: Scan, missing: Iterable[tuple[Record, ChangeEvent]], bounds: Bounds, max_bytes: int
+    folder: str,
+    found: Scan,
+    missing: Iterable[tuple[Record, ChangeEvent]],
+    bounds: Bounds,
+    max_bytes: int,
+    mask: Mask | None = None,
 ) -> tuple[History, dict[int, int]]:
     """What rules have taken, by partition and offset, each record once; and up to which offset of each partition.
 
@@ -43,7 +49,7 @@ def history(
     topic, end = bounds.transactions.name, dict(bounds.of(MIRROR))
     events = list(missing)
     if found.in_flight == len(found.behind):
-        events += [(r, event) for r in found.behind if (event := event_of(r, max_bytes)) and event.op in CHANGES]
+        events += [(r, event) for r in found.behind if (event := event_of(r, max_bytes, mask)) and event.op in CHANGES]
         for number, offsets in found.offsets.items():
             end[number] = max(end.get(number, 0), int(offsets[-1]) + 1)
     parts = [_of_events(events, topic)]

@@ -18,6 +18,7 @@ from fraudstream.audit.bounds import MIRROR, Bounds
 from fraudstream.audit.finding import Part, Position
 from fraudstream.cdc.envelope import ChangeEvent, UnreadableMessage, read_change_event
 from fraudstream.check.topic import Record
+from fraudstream.masking import Mask
 
 Ints = npt.NDArray[np.int64]
 REPLAYED = "fraudstream.replay_of"  # header of a message that was put back: topic-partition-offset of its origin
@@ -99,16 +100,21 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def event_of(record: Record, max_bytes: int) -> ChangeEvent | None:
-    """The record's change event; None for one that cannot be read."""
+def event_of(record: Record, max_bytes: int, mask: Mask | None = None) -> ChangeEvent | None:
+    """The record's change event, as the lake has it; None for one that cannot be read."""
     try:
-        return read_change_event(record.value, record.headers, max_bytes)
+        return read_change_event(record.value, record.headers, max_bytes, mask)
     except UnreadableMessage:
         return None
 
 
 def compare_records(
-    found: Scan, changes: dict[int, Ints], quarantine: pa.Table, bounds: Bounds, max_bytes: int
+    found: Scan,
+    changes: dict[int, Ints],
+    quarantine: pa.Table,
+    bounds: Bounds,
+    max_bytes: int,
+    mask: Mask | None = None,
 ) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:
     """The part of the audit, and the changes that lake/transaction_changes lacks. `changes` are the offsets of its
     rows; `quarantine` has the columns partition, offset and value."""
@@ -118,7 +124,7 @@ def compare_records(
     missing: list[tuple[Record, ChangeEvent]] = []
     unreadable, other_bytes, ignored, readable = [], [], Counter[str](), 0
     for record in found.unmirrored:
-        event, at = event_of(record, max_bytes), (record.partition, record.offset)
+        event, at = event_of(record, max_bytes, mask), (record.partition, record.offset)
         if at in quarantined:
             readable += event is not None
             if quarantined[at] != record.value:

@@ -25,6 +25,7 @@ from fraudstream.audit.checksums import SIZE, Row
 from fraudstream.audit.finding import Part, ranges
 from fraudstream.audit.standing import Change, row_of, standing
 from fraudstream.errors import FraudstreamError
+from fraudstream.masking import Mask, masked_id
 from fraudstream.rulebook.exact import NULL
 
 Ids = tuple[int, int]
@@ -76,11 +77,11 @@ def reading(dsn: str) -> Iterator[Any]:
         connection.close()
 
 
-def suspects(dsn: str, folder: str, ids: Ids | None) -> Suspects:
-    """The rows that differ between PostgreSQL and the mirror, which are both read once."""
+def suspects(dsn: str, folder: str, ids: Ids | None, mask: Mask | None = None) -> Suspects:
+    """The rows that differ between PostgreSQL, its users masked by `mask`, and the mirror; both are read once."""
     table = lake.open_table(folder, "transactions")
     with reading(dsn) as cursor:
-        left = checksums.of_postgres(cursor, ids)
+        left = _masked_checksums(cursor, ids, mask) if mask else checksums.of_postgres(cursor, ids)
         cursor.execute(_POSITION)  # after the snapshot that the first query took: all that it sees lies before
         ((position,),) = cursor.fetchall()
         right = checksums.of_mirror(table, ids) if table else {}
@@ -90,7 +91,7 @@ def suspects(dsn: str, folder: str, ids: Ids | None) -> Suspects:
         for first, last in ranges(places):
             span = (first * SIZE, last * SIZE + SIZE - 1)
             span = span if ids is None else (max(span[0], ids[0]), min(span[1], ids[1]))
-            stored, mirrored = _stored(cursor, span), _mirrored(table, span) if table else {}
+            stored, mirrored = _stored(cursor, span, mask), _mirrored(table, span) if table else {}
             for number in stored.keys() | mirrored.keys():
                 ours, is_once = _row(standing(mirrored.get(number, ()))), len(mirrored.get(number, ())) <= 1
                 if is_once and ours == (stored[number].row if number in stored else None):
@@ -102,18 +103,30 @@ def suspects(dsn: str, folder: str, ids: Ids | None) -> Suspects:
     return found
 
 
-def stored_rows(dsn: str, ids: Sequence[int]) -> dict[int, Stored]:
-    """The rows of PostgreSQL with these ids, as they are now."""
+def _masked_checksums(cursor: Any, ids: Ids | None, mask: Mask) -> checksums.Checksums:
+    """Those of PostgreSQL's rows with masked users. It must not get the key, so its rows are digested here."""
+    where = "" if ids is None else "WHERE id BETWEEN %s AND %s"
+    with cursor.connection.cursor("rows") as found:  # a cursor with a name fetches a part at a time
+        found.itersize = 10_000
+        found.execute(f"SELECT {checksums.POSTGRES_COLUMNS} FROM public.transactions {where}", ids)
+        return checksums.of_rows((number, row_of(masked_id(user, mask), *row)) for number, user, *row in found)
+
+
+def stored_rows(dsn: str, ids: Sequence[int], mask: Mask | None = None) -> dict[int, Stored]:
+    """The rows of PostgreSQL with these ids, as they are now; users masked by `mask`."""
     found: dict[int, Stored] = {}
     with reading(dsn) as cursor:
         for first, last in ranges(ids):
-            found |= _stored(cursor, (first, last))
+            found |= _stored(cursor, (first, last), mask)
     return found
 
 
-def _stored(cursor: Any, span: Ids) -> dict[int, Stored]:
+def _stored(cursor: Any, span: Ids, mask: Mask | None) -> dict[int, Stored]:
     cursor.execute(_ROWS, span)
-    return {number: Stored(row_of(*row), xmin) for number, *row, xmin in cursor}
+    return {
+        number: Stored(row_of(masked_id(user, mask) if mask else user, *row), xmin)
+        for number, user, *row, xmin in cursor
+    }
 
 
 def _mirrored(table: Any, span: Ids) -> dict[int, list[Change]]:

@@ -93,7 +93,7 @@ def audit(
         suspects = None
         if "rows" in options.parts:
             say("comparing PostgreSQL's rows with the mirror")
-            suspects = rows.suspects(settings.dsn("batch"), pipeline.lake, options.ids)
+            suspects = rows.suspects(settings.dsn("batch"), pipeline.lake, options.ids, pipeline.mask)
             if ledger:
                 _await_capture(settings, bounds, suspects, options)
         say("reading the topic")
@@ -147,7 +147,9 @@ def _records(pipeline: Pipeline, bounds: Bounds, read: _Read) -> tuple[Part, lis
         quarantine = lake.query(
             pipeline.lake, "quarantine", f'SELECT "partition", "offset", value FROM quarantine {where}'
         )
-    part, missing = records.compare_records(read.scan, read.changes, quarantine, bounds, pipeline.max_message_bytes)
+    part, missing = records.compare_records(
+        read.scan, read.changes, quarantine, bounds, pipeline.max_message_bytes, pipeline.mask
+    )
     copies = records.copies(pipeline.lake, bounds)
     acknowledged = known.acknowledged(pipeline.lake, "message_doubled").get(bounds.transactions.name, set())
     fresh = [(at, change) for at, change in copies if at not in acknowledged]
@@ -174,7 +176,9 @@ def _rows(
     wanted = set(ids)
     behind: dict[int, list[Any]] = {}
     absent: dict[int, list[Any]] = {}
-    events = [(record, records.event_of(record, pipeline.max_message_bytes)) for record in read.scan.behind]
+    events = [
+        (record, records.event_of(record, pipeline.max_message_bytes, pipeline.mask)) for record in read.scan.behind
+    ]
     for source, into in ((events, behind), (read.missing, absent)):
         for record, event in source:
             if event is not None and event.op == "t":
@@ -184,7 +188,7 @@ def _rows(
     for number, each in absent.items():
         mirrored.setdefault(number, []).extend(each)
     topic = rows.Topic(mirrored, behind, truncated, captured)
-    kinds, in_flight = rows.classify(found, topic, rows.stored_rows(settings.dsn("batch"), ids))
+    kinds, in_flight = rows.classify(found, topic, rows.stored_rows(settings.dsn("batch"), ids, pipeline.mask))
     return rows.part_of(found, kinds, in_flight, captured)
 
 
@@ -242,7 +246,7 @@ def _alerts(
     options: Options,
 ) -> list[Part]:
     bounds = found.bounds
-    past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes)
+    past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes, pipeline.mask)
     again = judged.judge_all(pipeline, names, rules, bounds, past, end)
     repeats = [at for each in found.findings if each.kind == "message_doubled" for at in each.positions]
     known_extra = known.acknowledged(pipeline.lake, "alert_extra")
@@ -282,7 +286,7 @@ def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], 
     places = records.positions_of(pipeline.lake, "quarantine", topic.name)
     quarantined = {(number, int(offset)) for number, offsets in places.items() for offset in offsets}
     every = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options)
-    arrived = asked.arrivals_of(every, pipeline.max_message_bytes, quarantined)
+    arrived = asked.arrivals_of(every, pipeline.max_message_bytes, quarantined, pipeline.mask)
     return asked.compare_oracle(again, messages, arrived, topic.name)
 
 

@@ -14,12 +14,16 @@ from __future__ import annotations
 from functools import reduce
 from operator import add
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
 
 from fraudstream.cdc import shape
 from fraudstream.cdc.anyform import FIELDS, event_of_any_form
 from fraudstream.cdc.parse import parsed_message
+from fraudstream.masking import Mask, masked_ids
 
 OTHER = "other"
 RECORD_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
@@ -31,26 +35,30 @@ _ESCAPE = r"\u"  # of a letter that the connector writes as it is; it may be hal
 _PLAIN_MICROS = r"\A[0-9]{15,16}\z"  # from 1973; the last of 16 digits is in 2286
 
 
-def change_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> DataFrame:
+def change_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES, mask: Mask | None = None) -> DataFrame:
     """EVENT_COLUMNS of Kafka `records` (RECORD_COLUMNS), one row each, and RAW_COLUMNS, null where these are not needed
     to read the event.
 
     `entry` is judge, history, unjudged, ignored or unreadable, the last with its `reason` and no field that could not
-    be read; `created_at` is in microseconds, the `_ms` in milliseconds since 1970.
+    be read; `created_at` is in microseconds, the `_ms` in milliseconds since 1970. User ids are masked by `mask`.
     """
-    found = connector_events(records, max_bytes)
+    found = _connector_events(records, max_bytes)
     any_form = event_of_any_form(F.col("value"), F.col("headers"), max_bytes)
     event = F.when(F.col("entry") == OTHER, any_form).otherwise(F.struct(*FIELDS))
     # The event is computed below the generator: Spark generates code for a projection, not for a generator's input.
     events = found.select(*_POSITION, *RAW_COLUMNS, event.alias("event"))
-    return events.select(*_POSITION, F.inline(F.array("event")), *RAW_COLUMNS)
+    return _masked(events.select(*_POSITION, F.inline(F.array("event")), *RAW_COLUMNS), mask)
 
 
-def connector_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> DataFrame:
+def connector_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES, mask: Mask | None = None) -> DataFrame:
     """As `change_events`, for messages of the connector's own form.
 
     What any other message is remains to be seen: its `entry` is OTHER, RAW_COLUMNS are its own, and of the fields only
     `user_id` and `merchant_id` mean something: if the message brings a new row, they are the row's."""
+    return _masked(_connector_events(records, max_bytes), mask)
+
+
+def _connector_events(records: DataFrame, max_bytes: int) -> DataFrame:
     parsed = records.select(
         *RECORD_COLUMNS, F.inline(F.array(parsed_message(F.col("value"), shape.CONNECTOR_MESSAGE, max_bytes)))
     )
@@ -61,6 +69,19 @@ def connector_events(records: DataFrame, max_bytes: int = shape.MAX_BYTES) -> Da
         *(column.alias(name) for name, column in _fields().items()),
         *(F.when(~F.col("known"), F.col(name)).alias(name) for name in RAW_COLUMNS),
     )
+
+
+def _masked(events: DataFrame, mask: Mask | None) -> DataFrame:
+    """The events with their user ids masked."""
+    if mask is None:
+        return events
+
+    def masked(ids: pa.Array) -> pa.Array:
+        found = masked_ids(pc.fill_null(ids, 0).to_numpy(zero_copy_only=False), mask)
+        return pa.array(found, mask=ids.is_null().to_numpy(zero_copy_only=False))
+
+    column = arrow_udf(masked, "long", ArrowUDFType.SCALAR)
+    return events.withColumns({name: column(name) for name in ("user_id", "before_user_id")})
 
 
 def _is_known() -> Column:

@@ -18,11 +18,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fraudstream.cdc import shape, values
 from fraudstream.errors import FraudstreamError
+from fraudstream.masking import Mask, masked_id
 
 Entry = Literal["judge", "history", "unjudged", "ignored"]
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+', re.DOTALL)
@@ -72,8 +73,20 @@ def read_change_event(
     value: bytes | None,
     headers: Sequence[tuple[str, bytes]] | None = None,
     max_bytes: int = shape.MAX_BYTES,
+    mask: Mask | None = None,
 ) -> ChangeEvent:
-    """The change event in a message's value and headers. Raises UnreadableMessage."""
+    """The change event in a message's value and headers, its user ids masked by `mask`. Raises UnreadableMessage."""
+    event = _read_plain(value, headers, max_bytes)
+    if mask is None:
+        return event
+    return replace(event, row=_masked(event.row, mask), before=_masked(event.before, mask))
+
+
+def _masked(row: Row | None, mask: Mask) -> Row | None:
+    return row and replace(row, user_id=masked_id(row.user_id, mask))
+
+
+def _read_plain(value: bytes | None, headers: Sequence[tuple[str, bytes]] | None, max_bytes: int) -> ChangeEvent:
     if value is None:
         return ChangeEvent("tombstone")
     text = _text(value, max_bytes)

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 from fraudstream.cdc.envelope import ChangeEvent, Row, UnreadableMessage, read_change_event
+from fraudstream.masking import Mask
 
 DAY_US = 86_400_000_000
 SECOND_US = 1_000_000
@@ -151,16 +152,16 @@ class User:
     streamed: bool = False  # whether an insert has entered
 
 
-def arrivals(messages: Iterable[Message], max_bytes: int) -> Iterator[Arrival]:
-    """Every message with its entry, in the order given."""
+def arrivals(messages: Iterable[Message], max_bytes: int, mask: Mask | None = None) -> Iterator[Arrival]:
+    """Every message with its entry, in the order given; user ids masked by `mask`."""
     for message in messages:
-        entry, name, event = _entry(message, max_bytes)
+        entry, name, event = _entry(message, max_bytes, mask)
         yield Arrival(message.partition, message.offset, entry, name, event)
 
 
-def _entry(message: Message, max_bytes: int) -> tuple[str, str, ChangeEvent | None]:
+def _entry(message: Message, max_bytes: int, mask: Mask | None) -> tuple[str, str, ChangeEvent | None]:
     try:
-        event = read_change_event(message.value, message.headers, max_bytes)
+        event = read_change_event(message.value, message.headers, max_bytes, mask)
     except UnreadableMessage as error:
         return "unreadable", str(error), None
     ignored = _ignored_as(event)

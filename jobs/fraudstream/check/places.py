@@ -10,6 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.masking import Mask, masked_id
 
 # Microseconds since 1970 that a timestamp column can show: years 1 to 9999.
 _SHOWABLE = (-62_135_596_800_000_000, 253_402_300_799_999_999)
@@ -21,12 +22,12 @@ _ROWS = """
 _FRAUDS = "SELECT transaction_id, min(kind) FROM truth.frauds GROUP BY transaction_id"
 
 
-def postgres_rows(dsn: str) -> Iterator[tuple[Any, ...]]:
+def postgres_rows(dsn: str, mask: Mask | None = None) -> Iterator[tuple[Any, ...]]:
     """(id, user, cents, card type, merchant, created_at in microseconds, the same if a table can show it) of every row
-    of public.transactions; NaN is null."""
-    for *row, micros in _selected(dsn, _ROWS):
+    of public.transactions; NaN is null, users are masked by `mask`."""
+    for number, user, *row, micros in _selected(dsn, _ROWS):
         showable = micros is not None and _SHOWABLE[0] <= micros <= _SHOWABLE[1]
-        yield (*row, micros, micros if showable else None)
+        yield (number, masked_id(user, mask) if mask else user, *row, micros, micros if showable else None)
 
 
 def current_rows(path: str) -> Iterator[tuple[Any, ...]]:

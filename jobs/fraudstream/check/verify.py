@@ -52,7 +52,9 @@ def verify(
     live = [rule for rule in rules if rule.status == "live"]
     kafka = pipeline.kafka
     records = list(read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options))
-    topic = list(arrivals(records, pipeline.max_message_bytes))
+    topic = list(arrivals(records, pipeline.max_message_bytes, pipeline.mask))
+    # The producer's ledger has the ids as they are.
+    plain = list(arrivals(records, pipeline.max_message_bytes)) if pipeline.mask else topic
     verdicts = {rule.name: _judged(topic, rule) for rule in live if rule.rule in DEFINED}
     messages, no_alerts = alert_messages(read_topic(kafka.bootstrap_servers, kafka.alerts_topic, kafka.client_options))
     committed = read_ledger(ledger)
@@ -61,7 +63,7 @@ def verify(
         "redelivered_copies": len(read_copies(copies)),
         "unchecked_rules": [rule.name for rule in live if rule.name not in verdicts],
     }
-    report["capture"], failures = compare_capture(committed, captured_changes(topic, read_copies(copies)))
+    report["capture"], failures = compare_capture(committed, captured_changes(plain, read_copies(copies)))
     for figures, failed in (
         _check_counts(pipeline, topic, verdicts),
         _check_mirror(settings, pipeline),
@@ -120,7 +122,8 @@ def _check_counts(
 
 def _check_mirror(settings: StackSettings, pipeline: Pipeline) -> tuple[dict[str, Any], list[str]]:
     figures, failures = compare_rows(
-        places.postgres_rows(settings.dsn("batch")), places.current_rows(pipeline.table("transactions"))
+        places.postgres_rows(settings.dsn("batch"), pipeline.mask),
+        places.current_rows(pipeline.table("transactions")),
     )
     return {"mirror": figures}, failures
 

@@ -12,13 +12,14 @@ from typing import Any
 from fraudstream import alerts
 from fraudstream.config import Pipeline
 from fraudstream.errors import FraudstreamError
+from fraudstream.masking import Mask
 from fraudstream.polling.alert_table import TABLE as ALERT_TABLE
 from fraudstream.polling.alert_table import deliver
 from fraudstream.polling.rows import TABLE, Ask, entering, new_rows_sql
 from fraudstream.polling.store import Position, Store
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import fold
-from fraudstream.streams.manifest import claim_checkpoint
+from fraudstream.streams.manifest import claim_checkpoint, masked_with
 
 NAME = "poll_transactions"
 COUNTS = ("judged", "history", "redelivered", "superseded")
@@ -55,6 +56,7 @@ class Poller:
     rules: Sequence[Rule]
     ask: Ask
     polling: Polling
+    mask: Mask | None = None
 
     def poll(self) -> dict[str, Any]:
         """Ask once, commit what was found, and deliver it. Returns the poll's figures: `asked_at`, epoch seconds when
@@ -83,7 +85,7 @@ class Poller:
         self, new: list[Any], rows: Sequence[Sequence[Any]], position: Position, figures: Mapping[str, Any]
     ) -> dict[str, Any]:
         began = time.time()
-        batch, unjudged = entering(new, position.read, position.joining)
+        batch, unjudged = entering(new, position.read, position.joining, self.mask)
         states = self.store.states()
         folded = {rule.name: fold(rule, states.get(rule.name), batch, TABLE) for rule in self.rules}
         values = [alerts.message(payload)[1] for each in folded.values() for payload in each.alerts]
@@ -112,12 +114,13 @@ def open_poller(pipeline: Pipeline, rules: Sequence[Rule], ask: Ask, polling: Po
     """
     folder = pipeline.checkpoint(NAME)
     made_with: dict[str, str | int] = {f"version of {rule.name}": rule.version for rule in rules}
-    generation = claim_checkpoint(folder, {"existing": polling.existing, "rules": len(rules), **made_with})
+    made_with |= {"existing": polling.existing, "rules": len(rules), **masked_with(pipeline.mask)}
+    generation = claim_checkpoint(folder, made_with)
     store = Store(Path(folder))
     if store.position() is None:
         existing = ask(f"SELECT coalesce(max(id), 0)::bigint FROM {TABLE}") if polling.existing == "join" else [(0,)]
         store.begin(Position(joining=existing[0][0]))
-    poller = Poller(store, generation, pipeline.table(ALERT_TABLE), rules, ask, polling)
+    poller = Poller(store, generation, pipeline.table(ALERT_TABLE), rules, ask, polling, pipeline.mask)
     poller.deliver()
     return poller
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fraudstream.masking import Mask, masked_ids
 from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.payload import NULL
 
@@ -38,11 +39,14 @@ FROM {TABLE} WHERE id > {position - overlap} ORDER BY id LIMIT {limit + overlap}
 """.strip()
 
 
-def entering(rows: Sequence[Row], read: int, joining: int) -> Entering:
-    """`rows`, which follow `read` earlier ones. Those up to the id `joining` only join the histories."""
+def entering(rows: Sequence[Row], read: int, joining: int, mask: Mask | None = None) -> Entering:
+    """`rows`, which follow `read` earlier ones, users masked by `mask`. Those up to the id `joining` only join the
+    histories."""
     judgeable = [row for row in rows if _is_judgeable(row)]
     columns = dict(zip(_COLUMNS, zip(*(row[:6] for row in judgeable), strict=True), strict=False)) if judgeable else {}
     numbers = {name: _integers(columns.get(name, ())) for name in _COLUMNS if name != "card_type"}
+    if mask:
+        numbers["user_id"] = masked_ids(numbers["user_id"], mask)
     count = len(judgeable)
     batch = {
         **numbers,

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from fraudstream.cdc import envelope, shape
 from fraudstream.cdc.columns import OTHER
+from fraudstream.masking import Mask
 from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.payload import NULL
 
@@ -28,7 +29,7 @@ def frame_columns() -> list[Column]:
     return [*numbers, F.col("card_type"), (F.col("entry") == "judge").alias("judge"), message, F.col("moved")]
 
 
-def read_frame(frame: pd.DataFrame, max_bytes: int) -> tuple[Batch, dict[str, int]]:
+def read_frame(frame: pd.DataFrame, max_bytes: int, mask: Mask | None = None) -> tuple[Batch, dict[str, int]]:
     """The columns for `fold`, and how many messages of other forms were unjudged, unreadable or ignored. With a column
     `change` (rules with corrections) there are none of those."""
     is_other = frame["message"].notna().to_numpy()
@@ -40,7 +41,7 @@ def read_frame(frame: pd.DataFrame, max_bytes: int) -> tuple[Batch, dict[str, in
         return columns, counts
     entered = []
     for partition, offset, message, moved in frame[["partition", "offset", "message", "moved"]][is_other].to_numpy():
-        entry, event = _read(bytes(message), moved, max_bytes)
+        entry, event = _read(bytes(message), moved, max_bytes, mask)
         if event is None:
             counts[entry] += 1
         else:
@@ -49,11 +50,11 @@ def read_frame(frame: pd.DataFrame, max_bytes: int) -> tuple[Batch, dict[str, in
     return {name: np.append(column[~is_other], values[name]) for name, column in columns.items()}, counts
 
 
-def _read(message: bytes, moved: bool, max_bytes: int) -> tuple[str, envelope.ChangeEvent | None]:
+def _read(message: bytes, moved: bool, max_bytes: int, mask: Mask | None) -> tuple[str, envelope.ChangeEvent | None]:
     """The entry of a message, and the event if it enters a history."""
     headers = [(shape.MOVED_HEADERS[0], b"")] if moved else []
     try:
-        event = envelope.read_change_event(message, headers, max_bytes)
+        event = envelope.read_change_event(message, headers, max_bytes, mask)
     except envelope.UnreadableMessage:
         return "unreadable", None
     entry = envelope.entry(event)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from fraudstream.errors import GuardError
+from fraudstream.masking import SETTING, Mask
 
 FILE = "fraudstream.json"
 _held: dict[Path, IO[str]] = {}
@@ -42,6 +43,19 @@ def claim_checkpoint(checkpoint: str, made_with: Mapping[str, str | int], free: 
     generation = str(uuid.uuid4())
     _write(path, {"generation": generation, **made_with})
     return generation
+
+
+def masked_with(mask: Mask | None) -> dict[str, str]:
+    """What a checkpoint says of the key that its user ids are masked with; nothing if they are not."""
+    return {} if mask is None else {SETTING: f"key {mask.fingerprint}"}
+
+
+def require_mask(checkpoint: str, mask: Mask | None) -> None:
+    """Raises GuardError if what the query of this checkpoint wrote has its user ids masked in another way."""
+    path = Path(checkpoint, _FILE)
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_changes(path.parent, stored, masked_with(mask), stored.keys() - {SETTING})
 
 
 def _write(path: Path, made_with: Mapping[str, str | int]) -> None:

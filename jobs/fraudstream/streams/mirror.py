@@ -55,10 +55,11 @@ _COUNTS = (
 )
 
 
-def _all_read(events: DataFrame, max_bytes: int) -> DataFrame:
+def _all_read(events: DataFrame, pipeline: Pipeline) -> DataFrame:
     """Change events with those among them read that are not in the connector's own form."""
     others = events.where(f"entry = '{OTHER}'").select(*RECORD_COLUMNS)
-    return events.where(f"entry <> '{OTHER}'").unionByName(change_events(others, max_bytes))
+    read = change_events(others, pipeline.max_message_bytes, pipeline.mask)
+    return events.where(f"entry <> '{OTHER}'").unionByName(read)
 
 
 def rows_of(events: DataFrame, table: str) -> DataFrame:
@@ -107,7 +108,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         read = events
         try:
             if not events.where(f"entry = '{OTHER}'").isEmpty():
-                read = _all_read(events, pipeline.max_message_bytes).persist()
+                read = _all_read(events, pipeline).persist()
             write(read, batch_id)
         finally:
             events.unpersist()

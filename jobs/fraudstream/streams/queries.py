@@ -17,7 +17,7 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
-from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new
+from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new, masked_with
 from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import rule_messages
@@ -130,7 +130,7 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
     for table in TABLES:
         hold_table(pipeline.table(table))
     records = read_stream(spark, pipeline.kafka, topic)
-    events = connector_events(records, pipeline.max_message_bytes)
+    events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
     function = mirror_batch(spark, pipeline, generation)
     return _start_batches(
         spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up
@@ -138,7 +138,7 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
 
 
 def _made_from(spark: SparkSession, pipeline: Pipeline, topic: str) -> dict[str, str | int]:
-    return {"topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic)}
+    return {"topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic), **masked_with(pipeline.mask)}
 
 
 def _refuse_filled_tables(spark: SparkSession, pipeline: Pipeline) -> None:

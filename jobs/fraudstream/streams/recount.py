@@ -46,13 +46,13 @@ def _fold_counts(
 ) -> dict[str, int]:
     rule, checkpoint = versions[-1].rule, pipeline.checkpoint(versions[-1].rule.name)
     seeds, names = stored_seeds(checkpoint, versions), counts_of(rule)
-    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
+    max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=list(names))
         value = bytes(states["histories"].iloc[0]) if len(states) else None
-        arriving, others = read_frame(rows, max_bytes)
+        arriving, others = read_frame(rows, max_bytes, mask)
         before = states_of(value, int(rows["bucket"].iloc[0]), seeds)
         outcome = fold_versions(versions, before, arriving, topic)
         return pd.DataFrame([fold_counts(outcome.fold, others, names)], columns=list(names))

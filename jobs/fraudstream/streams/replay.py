@@ -50,7 +50,7 @@ def replay_records(spark: SparkSession, pipeline: Pipeline, positions: Sequence[
     records = read_range(spark, pipeline.kafka, topic, lows, highs).join(
         F.broadcast(wrong), [*wrong.columns], "left_semi"
     )
-    events = change_events(records, pipeline.max_message_bytes).persist()
+    events = change_events(records, pipeline.max_message_bytes, pipeline.mask).persist()
     try:
         for table, condition in (("transaction_changes", IS_CHANGE), ("quarantine", "entry = 'unreadable'")):
             _delete(spark, pipeline.table(table), wrong, _SAME_PLACE)

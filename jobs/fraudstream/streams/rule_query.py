@@ -62,7 +62,7 @@ def versioned_events(records: DataFrame, versions: Sequence[Version], pipeline: 
     rule = versions[-1].rule
     if not rule.stateless or (len(versions) == 1 and not versions[0].since):
         return rule_events(records, rule, pipeline)
-    events = change_events(records, pipeline.max_message_bytes)
+    events = change_events(records, pipeline.max_message_bytes, pipeline.mask)
     is_early = (F.col("entry") == "judge") & ~_begun(versions[0])
     events = events.withColumn("entry", F.when(is_early, "history").otherwise(F.col("entry")))
     judging = [_in_force(versions, place) for place, each in enumerate(versions) if each.rule.snapshot == "judge"]
@@ -77,10 +77,10 @@ def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame
     too (for one with state the fold does: it must know them from inserts, which supersede them). One with corrections
     takes its changes as entries of their own; in every form, since a delete of another form would not tell its user."""
     if rule.corrections == "on":
-        return with_corrections(change_events(records, pipeline.max_message_bytes))
+        return with_corrections(change_events(records, pipeline.max_message_bytes, pipeline.mask))
     if not rule.stateless:
-        return connector_events(records, pipeline.max_message_bytes)
-    events = change_events(records, pipeline.max_message_bytes)
+        return connector_events(records, pipeline.max_message_bytes, pipeline.mask)
+    events = change_events(records, pipeline.max_message_bytes, pipeline.mask)
     if rule.snapshot == "join":
         return events
     return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
@@ -146,14 +146,14 @@ def bucket_function(
     versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds
 ) -> Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]:
     """The state function of one bucket: folds a micro-batch's rows into the bucket's histories."""
-    max_bytes, topic = pipeline.max_message_bytes, pipeline.kafka.transactions_topic
+    max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
     topics = [topic_of(version.rule, pipeline) for version in versions]
     counts = counts_of(versions[-1].rule)
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-        batch, others = read_frame(frame, max_bytes)
+        batch, others = read_frame(frame, max_bytes, mask)
         states = states_of(state.get[0] if state.exists else None, key[0], seeds)
         outcome = fold_versions(versions, states, batch, topic)
         state.update((outcome.fold.state,))

@@ -23,6 +23,7 @@ from fraudstream.rulebook.versions import Version
 from fraudstream.streams import progress
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
+from fraudstream.streams.manifest import require_mask
 from fraudstream.streams.rule_query import bucketed_rows, rule_events
 
 _MIRROR = "mirror_transactions"
@@ -56,10 +57,10 @@ class StoredSeed(Mapping[int, bytes]):
 
 def seed_states(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[int, bytes]:
     """The state of each bucket after the change events (of rule_query.rule_events, or `history`)."""
-    max_bytes = pipeline.max_message_bytes
+    max_bytes, mask = pipeline.max_message_bytes, pipeline.mask
 
     def state_of_bucket(rows: pd.DataFrame) -> pd.DataFrame:
-        batch, _ = read_frame(rows, max_bytes)
+        batch, _ = read_frame(rows, max_bytes, mask)
         return pd.DataFrame({"bucket": rows["bucket"].iloc[:1], "histories": [state_of(rule, batch)]})
 
     rows = bucketed_rows(events, rule, pipeline)
@@ -69,9 +70,12 @@ def seed_states(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[in
 
 def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame | None:
     """The change events in front of `until` ({partition: offset}): of lake/transaction_changes as far as the mirror has
-    come, and from there of the topic. None if there are none."""
+    come, and from there of the topic. None if there are none. Raises GuardError if the mirror masks
+    ids in another way."""
     # The lake does not tell all that a correction needs.
     mirror = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
+    if mirror:
+        require_mask(pipeline.checkpoint(_MIRROR), pipeline.mask)
     mirrored = progress.by_number(mirror)
     borders = {partition: min(mirrored.get(partition, 0), offset) for partition, offset in until.items()}
     missing = {partition: offset for partition, offset in until.items() if borders[partition] < offset}

@@ -14,7 +14,7 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.streams import progress, record
 from fraudstream.streams.kafka import topic_id
-from fraudstream.streams.manifest import claim_checkpoint
+from fraudstream.streams.manifest import claim_checkpoint, masked_with
 from fraudstream.streams.seed import history, seed_states, store_seed, store_start
 from fraudstream.streams.start_over import require_not_gone
 from fraudstream.streams.topic import topic_ends
@@ -56,7 +56,8 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
 def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
     topic = pipeline.kafka.transactions_topic
     made_with: dict[str, str | int] = {
-        "rule_version": rule.version, "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic)
+        "rule_version": rule.version, "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic),
+        **masked_with(pipeline.mask),
     }  # fmt: skip
     if not rule.stateless:
         made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
