@@ -84,7 +84,8 @@ class World:
         self.alerts = sorted(map(json.loads, values), key=lambda each: (each["rule"], each["offset"], str(each)))
         messages = [SimpleNamespace(key=None, value=text.encode(), partition=0, offset=number, headers=())
                     for number, text in enumerate(values)]  # fmt: skip
-        archive_batch(spark, self.pipeline)(alert_rows(records(spark, "fraud.alerts", messages)), 0)
+        if key:
+            archive_batch(spark, self.pipeline)(alert_rows(records(spark, "fraud.alerts", messages)), 0)
 
     def records(self):
         return stream(self.spark, self.folder / "input")
@@ -145,15 +146,13 @@ def test_the_mirror_is_that_of_a_plain_run_with_masked_users(plain: World, maske
 
 
 def test_archived_alerts_have_masked_users(plain: World, masked: World):
-    def users(world: World) -> list[tuple[str, int]]:
-        return sorted((row["alert_id"], row["user_id"]) for row in world.rows("alerts"))
-
-    assert users(masked) == sorted((name, masked_by_hand(user)) for name, user in users(plain))
+    archived = {row["alert_id"]: row["user_id"] for row in masked.rows("alerts")}
+    assert archived == {alert["alert_id"]: masked_by_hand(alert["user_id"]) for alert in plain.alerts}
 
 
 def test_an_id_of_a_user_stands_nowhere_and_neither_does_the_key(plain: World, masked: World):
     where = " ".join(plain.places_of([SPY]))
-    for place in ("lake/transactions/", "lake/transaction_changes/", "lake/alerts/", *(
+    for place in ("lake/transactions/", "lake/transaction_changes/", *(
         f"state of {rule.name}" for rule in plain.rules if not rule.stateless
     )):  # fmt: skip
         assert place in where

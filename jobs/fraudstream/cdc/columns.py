@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
+from pyspark.sql.pandas.functions import arrow_udf
 
 from fraudstream.cdc import shape
 from fraudstream.cdc.anyform import FIELDS, event_of_any_form
@@ -80,7 +80,7 @@ def _masked(events: DataFrame, mask: Mask | None) -> DataFrame:
         found = masked_ids(pc.fill_null(ids, 0).to_numpy(zero_copy_only=False), mask)
         return pa.array(found, mask=ids.is_null().to_numpy(zero_copy_only=False))
 
-    column = arrow_udf(masked, "long", ArrowUDFType.SCALAR)
+    column = arrow_udf(masked, "long")  # type: ignore[call-overload]
     return events.withColumns({name: column(name) for name in ("user_id", "before_user_id")})
 
 
