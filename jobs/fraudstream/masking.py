@@ -73,7 +73,7 @@ def _read_key(key_file: str) -> bytes:
     try:
         with open(os.open(key_file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe without a writer would wait
             mode = os.fstat(file.fileno()).st_mode
-            text = file.read(2048).strip() if stat.S_ISREG(mode) else b""
+            text = file.read(2048).strip()
     except OSError as error:
         raise ConfigError(f"{SETTING}: {key_file} cannot be read ({error.strerror}).") from None
     if stat.S_IMODE(mode) & 0o077:

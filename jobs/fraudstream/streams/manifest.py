@@ -52,7 +52,7 @@ def masked_with(mask: Mask | None) -> dict[str, str]:
 
 def require_mask(checkpoint: str, mask: Mask | None) -> None:
     """Raises GuardError if what the query of this checkpoint wrote has its user ids masked in another way."""
-    path = Path(checkpoint, _FILE)
+    path = Path(checkpoint, FILE)
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         _refuse_changes(path.parent, stored, masked_with(mask), stored.keys() - {SETTING})
