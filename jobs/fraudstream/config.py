@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
+from fraudstream import documents
 from fraudstream.clients import read_properties, spark_options
 from fraudstream.errors import ConfigError
 from fraudstream.masking import SETTING, Mask, mask_of
@@ -22,6 +21,17 @@ PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+# Kafka's clients load what these options name; a login module such as JNDI's fetches code from wherever it is told.
+_NAMES_CLASS = re.compile(r"\.(class|classes|reporters|providers|(de)?serializer|assignment\.strategy)$", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"\s*([\w.$]+)\s+(?:required|requisite|sufficient|optional)"
+    r"""(?:\s+[\w.]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s;"'/*]+))*\s*;\s*""",
+    re.IGNORECASE,
+)
+_CLASSES = (
+    "org.apache.kafka.", "com.sun.security.auth.module.Krb5LoginModule", "software.amazon.msk.auth.iam.",
+    "io.strimzi.kafka.oauth.",
+)  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 
 
@@ -108,13 +118,8 @@ def load_pipeline(
     variables = {**load_environment(), **(os.environ if environment is None else environment)}
     variables.setdefault("FRAUDSTREAM_HOME", str(REPOSITORY / "run"))
     variables.setdefault("KAFKA_CLIENT_PROPERTIES", _client_properties(principal, variables))
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another file with --config.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    values = _checked(_substituted(found, variables, path), Pipeline, "", path)
+    found = documents.load(path, "name another file with --config", lambda text: _filled(text, variables))
+    values = _checked(found, Pipeline, "", path)
     for section, kind in _SECTIONS.items():
         values[section] = kind(**_checked(values[section], kind, f"{section}.", path))
     for name in ("lake", "checkpoints", "progress"):
@@ -132,18 +137,12 @@ def _client_properties(principal: str, variables: Mapping[str, str]) -> str:
     return str(settings.client_file(principal)) if settings.secure else ""
 
 
-def _substituted(found: Any, variables: Mapping[str, str], path: Path) -> Any:
-    """The document with every ${NAME} in its texts replaced: a value stays one text, whatever the variable holds."""
-    if isinstance(found, dict):
-        return {key: _substituted(value, variables, path) for key, value in found.items()}
-    if isinstance(found, list):
-        return [_substituted(value, variables, path) for value in found]
-    if not isinstance(found, str):
-        return found
-    missing = set(_VARIABLE.findall(found)) - variables.keys()
+def _filled(text: str, variables: Mapping[str, str]) -> str:
+    """The text with the variables' values. Raises ValueError for variables that are not set."""
+    missing = sorted({name for name in _VARIABLE.findall(text)} - variables.keys())
     if missing:
-        raise ConfigError(f"{path}: {', '.join(sorted(missing))} is not set; set it in the environment or docker/.env.")
-    return _VARIABLE.sub(lambda match: variables[match[1]], found)
+        raise ValueError(f"{', '.join(missing)} is not set; set it in the environment or docker/.env.")
+    return _VARIABLE.sub(lambda match: variables[match[1]], text)
 
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Mapping[str, str]": dict}
@@ -163,12 +162,38 @@ def _checked(found: Any, kind: type, prefix: str, path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: {prefix}{key} is missing; add it (a {wanted}).")
         expected = _TYPES.get(wanted, dict)
         if not isinstance(found[key], expected) or (expected is int and isinstance(found[key], bool)):
-            raise ConfigError(f"{path}: {prefix}{key} is {found[key]!r}; it must be a {wanted}.")
-    return {key: _texts(value) if known[key] == "Mapping[str, str]" else value for key, value in found.items()}
+            raise ConfigError(f"{path}: {prefix}{key} is {documents.shown(found[key])}; it must be a {wanted}.")
+    return {
+        key: _texts(value, f"{path}: {prefix}{key}") if known[key] == "Mapping[str, str]" else value
+        for key, value in found.items()
+    }
 
 
-def _texts(options: Mapping[Any, Any]) -> dict[str, str]:
-    return {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
+def _texts(options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Kafka's options as texts. Raises ConfigError for one that is no plain value, or that loads a foreign class."""
+    found = {}
+    for key, value in options.items():
+        if value is None or isinstance(value, dict | list):
+            shown = documents.shown(value)
+            raise ConfigError(f"{where}: {key} is {shown}; it must be a text, a number, true or false.")
+        found[key] = str(value).lower() if isinstance(value, bool) else str(value)
+        for name in _loaded(key, found[key], where):
+            if not name.startswith(_CLASSES):
+                shown = documents.shown(name)
+                raise ConfigError(f"{where}: {key} loads {shown}; a class may begin with {', '.join(_CLASSES)}.")
+    return found
+
+
+def _loaded(key: str, text: str, where: str) -> list[str]:
+    """The classes that the option names. Raises ConfigError for a login that is not of the one plain form."""
+    if _NAMES_CLASS.search(key):
+        return [name.strip() for name in text.split(",")]
+    if not key.lower().endswith("jaas.config"):
+        return []
+    login = _LOGIN.fullmatch(text)
+    if login is None:  # the text is not shown: it holds a password
+        raise ConfigError(f'{where}: {key} must be one login, like MODULE required username="me" password="...";')
+    return [login[1]]
 
 
 def _folder(name: str, text: str, path: Path) -> str:
@@ -179,7 +204,7 @@ def _folder(name: str, text: str, path: Path) -> str:
     found = urlsplit(text)
     if scheme[1].lower() != "file" or found.netloc not in ("", "localhost") or not found.path.startswith("/"):
         raise ConfigError(
-            f"{path}: {name} is {text!r}; it must be a path that all nodes see (/mnt/shared/{name}, or "
+            f"{path}: {name} is {documents.shown(text)}; it must be a path that all nodes see (/mnt/shared/{name}, or "
             f"file:///mnt/shared/{name}); object stores and HDFS only where they are mounted as a file system."
         )
     return unquote(found.path)
@@ -192,7 +217,7 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
         ("max_message_bytes", 1024, 104857600, pipeline.max_message_bytes),
     ):
         if not low <= value <= high:
-            raise ConfigError(f"{path}: {name} is {value}; it must lie between {low} and {high}.")
+            raise ConfigError(f"{path}: {name} is {documents.shown(value)}; it must lie between {low} and {high}.")
     if pipeline.state.buckets % pipeline.state.partitions:
         raise ConfigError(
             f"{path}: state.buckets is {pipeline.state.buckets}; it must be a multiple of state.partitions "
@@ -201,7 +226,9 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
     for field in fields(Triggers):
         duration = getattr(pipeline.triggers, field.name)
         if isinstance(duration, str) and not _DURATION.match(duration):
-            raise ConfigError(f"{path}: triggers.{field.name} is {duration!r}; write it like '5 seconds'.")
+            raise ConfigError(
+                f"{path}: triggers.{field.name} is {documents.shown(duration)}; write it like '5 seconds'."
+            )
 
 
 def _check_masking(pipeline: Pipeline, path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_new_rule_loads_as_a_draft_and_its_test_fails_until_it_is_filled_in(pr
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Round", "new-rule Round: 'Round' is no rule name; use a-z, 0-9 and _, beginning with a letter."),
+        ("Round", "new-rule Round: 'Round' is no rule name; use a-z, 0-9 and _, beginning with a letter, 64 at most."),
         ("../round", "is no rule name"),
         ("round amounts", "is no rule name"),
         ("class", "class is a word of Python's; name the rule otherwise."),

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
-import yaml
-
+from fraudstream import documents
 from fraudstream.errors import ConfigError, FraudstreamError
 from fraudstream.rulebook.catalog import Rule, definition_of, version_of
 from fraudstream.rulebook.labels import Labels
@@ -99,9 +98,10 @@ def with_parameters(rule: Rule, texts: Mapping[str, str]) -> Rule:
             hint = _hint(name, list(definition.parameters))
             raise ConfigError(f"--param: rule {rule.rule} has no parameter {name}.{hint}")
         try:
-            values[name] = definition.parameters[name].read(yaml.safe_load(text))
-        except (ValueError, yaml.YAMLError) as error:
-            raise ConfigError(f"--param: {name} is {text!r}; {' '.join(str(error).split())}.") from error
+            node = documents.compose(text, f"--param {name}")
+            values[name] = definition.parameters[name].read(None if node is None else documents.plain(node))
+        except ValueError as error:
+            raise ConfigError(f"--param: {name} is {documents.shown(text)}; {error}.") from error
     return _versioned(rule, values)
 
 

@@ -15,6 +15,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
 
+from fraudstream import documents
 from fraudstream.check.children import Child, start_job
 from fraudstream.check.topic import consumer_settings
 from fraudstream.config import PIPELINE_FILE, RULES_FILE, Pipeline, load_pipeline
@@ -68,7 +69,7 @@ class Rig:
         self.await_judged(self.ends())
 
     def _write_files(self) -> None:
-        settings = yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))
+        settings = documents.load(PIPELINE_FILE, "put the file back")
         settings["triggers"] |= _TRIGGERS
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         self.rules_file.write_text(RULES_FILE.read_text(encoding="utf-8"), encoding="utf-8")

@@ -11,6 +11,7 @@ from random import Random
 
 import yaml
 
+from fraudstream import documents
 from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.means import refused, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
@@ -58,7 +59,7 @@ def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
 
 def second_writer(rig: Rig, random: Random) -> Struck:
     """A second mirror, with checkpoints of its own, on the tables of one that runs."""
-    settings = yaml.safe_load(rig.config.read_text(encoding="utf-8"))
+    settings = documents.load(rig.config, "start the drill anew")
     settings["checkpoints"] = str(rig.home / "other_checkpoints")
     settings["progress"] = str(rig.home / "other_progress")
     other = rig.home / "other.yaml"

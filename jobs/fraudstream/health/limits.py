@@ -9,8 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fraudstream import documents
 from fraudstream.errors import ConfigError
 from fraudstream.stack.settings import REPOSITORY
 
@@ -35,12 +34,7 @@ class Limits:
 
 def load_limits(changes: Mapping[str, str] | None = None, path: Path = LIMITS_FILE) -> Limits:
     """The limits of the file, with `changes` to some. Raises ConfigError naming the key and what is allowed."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); put the file back.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    found = documents.load(path, "put the file back")
     names = [field.name for field in fields(Limits)]
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: it must be a mapping with the keys {', '.join(names)}.")
@@ -72,5 +66,5 @@ def _require_known(found: Mapping[Any, Any], names: list[str], where: str) -> No
 def _whole(value: Any, what: str) -> int:
     text = "" if isinstance(value, bool) else str(value)
     if not text.isascii() or not text.isdigit() or int(text) >= _MOST:
-        raise ConfigError(f"{what} is {value!r}; it must be a whole number from 0 on.")
+        raise ConfigError(f"{what} is {documents.shown(value)}; it must be a whole number from 0 on.")
     return int(text)

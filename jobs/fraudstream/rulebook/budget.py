@@ -11,5 +11,5 @@ def per_day(text: str) -> int:
     """The number of "50/day". Raises ValueError for another text."""
     match = _BUDGET.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no budget; write it like 50/day")
+        raise ValueError(f"{text[:40]!r} is no budget; write it like 50/day")
     return int(match[1])

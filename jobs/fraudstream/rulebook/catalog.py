@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
+from fraudstream import documents
 from fraudstream import rules as rule_files
+from fraudstream.documents import line_of
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.budget import per_day
 from fraudstream.rulebook.definition import Definition
@@ -28,7 +30,6 @@ from fraudstream.rulebook.windows import REMEMBERED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TAKEN = ("archive_alerts", "archive_shadow_alerts", "mirror_transactions")  # checkpoints lie under queries' names
-_MAX_CHARACTERS, _MAX_DEPTH = 100_000, 10
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "severity": ("low", "medium", "high", "critical"),
     "status": ("live", "shadow", "paused", "draft"),
@@ -117,65 +118,32 @@ def definition_of(name: str) -> Definition:
 
 def load_rules(path: Path) -> tuple[Rule, ...]:
     """The rules of the file, in its order. Raises ConfigError naming file and line, what was found and is allowed."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name another file with --rules-file.") from error
-    return parse_rules(text, path)
+    return parse_rules(documents.read_text(path, "name another file with --rules-file"), path)
 
 
 def parse_rules(text: str, path: Path) -> tuple[Rule, ...]:
     """The rules of the text of a rules file, as of `load_rules`; `path` is named in errors."""
-    if len(text) > _MAX_CHARACTERS:
-        raise ConfigError(f"{path}: {len(text)} characters; a rules file has at most {_MAX_CHARACTERS}.")
-    try:
-        _check_shape(text, path)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    node = documents.compose(text, path)
     if not isinstance(node, yaml.MappingNode) or not node.value:
         raise ConfigError(f"{path}: it must name rules, like `anomaly: {{severity: high}}`.")
-    return tuple(_rule(name, entry, path) for name, entry in _unique(node, str(path)).items())
+    return tuple(_rule(name, entry, path) for name, entry in _entries(node).items())
 
 
-def _check_shape(text: str, path: Path) -> None:
-    """Refuse what would make a small file grow without bounds, before it does."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{path}, line {line}: an alias (*name); write the value out, aliases are not read.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ConfigError(f"{path}, line {line}: nested over {_MAX_DEPTH} deep; a rules file needs at most 4.")
-
-
-def _unique(node: yaml.MappingNode, where: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """Key -> (key node, value node). Raises ConfigError for a key that stands twice or is no text."""
-    found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise ConfigError(f"{where}, line {_line(key)}: a key must be a plain text.")
-        if key.value in found:
-            raise ConfigError(f"{where}, line {_line(key)}: {key.value} stands twice; keep one.")
-        found[key.value] = (key, value)
-    return found
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+def _entries(node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Key -> (key node, value node)."""
+    return {key.value: (key, value) for key, value in node.value}
 
 
 def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     key_node, entry = nodes
-    here = f"{path}, line {_line(key_node)}"
+    here = f"{path}, line {line_of(key_node)}"
     check_name(name, here)
     if not isinstance(entry, yaml.MappingNode):
         raise ConfigError(f"{here}: {name} must be a mapping of {', '.join(_KEYS)}; for the defaults write {{}}.")
-    settings = _unique(entry, str(path))
+    settings = _entries(entry)
     for key, (node, _) in settings.items():
         if key not in _KEYS:
-            raise ConfigError(f"{path}, line {_line(node)}: unknown key {key}.{_hint(key, _KEYS)}")
+            raise ConfigError(f"{path}, line {line_of(node)}: unknown key {key}.{_hint(key, _KEYS)}")
     chosen = {key: _chosen(key, settings, path) for key in _ALLOWED}
     file = _rule_file(name, settings, here, path)
     definition = definition_of(file)
@@ -193,7 +161,9 @@ def check_name(name: str, here: str) -> None:
     if name in _TAKEN:
         raise ConfigError(f"{here}: {name} is the name of another query; name the rule otherwise.")
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{here}: {name!r} is no rule name; use a-z, 0-9 and _, beginning with a letter.")
+        raise ConfigError(
+            f"{here}: {documents.shown(name)} is no rule name; use a-z, 0-9 and _, beginning with a letter, 64 at most."
+        )
 
 
 def _hint(found: str, allowed: tuple[str, ...] | list[str]) -> str:
@@ -208,7 +178,8 @@ def _chosen(key: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path:
         return default
     node = settings[key][1]
     if not isinstance(node, yaml.ScalarNode) or node.value not in allowed:
-        raise ConfigError(f"{path}, line {_line(node)}: {key} is {_shown(node)}.{_hint(str(node.value), allowed)}")
+        hint = _hint(_shown(node).strip("'"), allowed)
+        raise ConfigError(f"{path}, line {line_of(node)}: {key} is {_shown(node)}.{hint}")
     return str(node.value)
 
 
@@ -219,14 +190,16 @@ def _budget(settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path: Path) -> 
     try:
         return per_day(node.value if isinstance(node, yaml.ScalarNode) else _shown(node))
     except ValueError as error:
-        raise ConfigError(f"{path}, line {_line(node)}: budget: {error}.") from error
+        raise ConfigError(f"{path}, line {line_of(node)}: budget: {error}.") from error
 
 
 def _rule_file(name: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], here: str, path: Path) -> str:
     node = settings["rule"][1] if "rule" in settings else None
-    file = name if node is None else str(node.value) if isinstance(node, yaml.ScalarNode) else _shown(node)
+    file = name if node is None else str(node.value)
+    if node is not None and not _NAME.fullmatch(file):
+        file = _shown(node)
     if file not in known_rules():
-        where = f"{path}, line {_line(node)}" if node is not None else here
+        where = f"{path}, line {line_of(node)}" if node is not None else here
         raise ConfigError(
             f"{where}: no rule {file} in {rule_files.__path__[0]}.{_hint(file, known_rules())} "
             "A new rule is a file of its name there."
@@ -241,31 +214,21 @@ def _parameters(
     if nodes is None:
         return values
     if not isinstance(nodes[1], yaml.MappingNode):
-        raise ConfigError(f"{path}, line {_line(nodes[1])}: parameters must be a mapping.")
-    for name, (key, node) in _unique(nodes[1], str(path)).items():
+        raise ConfigError(f"{path}, line {line_of(nodes[1])}: parameters must be a mapping.")
+    for name, (key, node) in _entries(nodes[1]).items():
         if name not in definition.parameters:
             hint = _hint(name, list(definition.parameters))
-            raise ConfigError(f"{path}, line {_line(key)}: rule {file} has no parameter {name}.{hint}")
+            raise ConfigError(f"{path}, line {line_of(key)}: rule {file} has no parameter {name}.{hint}")
         try:
-            values[name] = definition.parameters[name].read(_value(node, path))
+            values[name] = definition.parameters[name].read(documents.plain(node))
         except ValueError as error:
-            raise ConfigError(f"{path}, line {_line(node)}: {name} is {_shown(node)}; {error}.") from error
+            raise ConfigError(f"{path}, line {line_of(node)}: {name} is {_shown(node)}; {error}.") from error
     return values
-
-
-def _value(node: yaml.Node, path: Path) -> Any:
-    """The plain value of a parameter. Raises ValueError for one that YAML cannot read."""
-    if isinstance(node, yaml.MappingNode):
-        return {key: _value(value, path) for key, (_, value) in _unique(node, str(path)).items()}
-    try:
-        return yaml.SafeLoader("").construct_document(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError("it must be a plain number or text") from error
 
 
 def _shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value[:40])
+        return documents.shown(node.value)
     return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
 
 

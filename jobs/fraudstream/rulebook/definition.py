@@ -108,7 +108,7 @@ def _decimal(value: Any, parameter: Parameter) -> Decimal:
         found = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("it must be a number") from None
-    if not found.is_finite() or abs(found) > _GREATEST or found != round(found, _PLACES):
+    if not found.is_finite() or found.copy_abs() > _GREATEST or found != round(found, _PLACES):
         raise ValueError(f"it must lie between {-_GREATEST} and {_GREATEST}, with at most {_PLACES} decimal places")
     return plain_decimal(found)
 

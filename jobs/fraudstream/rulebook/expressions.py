@@ -20,7 +20,7 @@ def micros(duration: str) -> int:
     """Microseconds of a duration like "60s", "500ms", "10m", "1h" or "30d". Raises ValueError for another text."""
     match = _DURATION.fullmatch(duration)
     if not match:
-        raise ValueError(f"{duration!r} is no duration; write it like 60s, 500ms, 10m, 1h or 30d")
+        raise ValueError(f"{duration[:40]!r} is no duration; write it like 60s, 500ms, 10m, 1h or 30d")
     return int(match[1]) * _MICROS[match[2]]
 
 

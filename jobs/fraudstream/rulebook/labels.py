@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -16,6 +17,8 @@ from fraudstream.stack.settings import REPOSITORY
 
 NEVER = 2**62  # a time later than any
 _HEADER = ["transaction_id", "labelled_at"]
+_ID = re.compile(r"-?\d{1,18}", re.ASCII)
+_MAX_BYTES = 64 * 2**20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,6 +59,10 @@ def read_labels(name: str) -> Labels:
     path = REPOSITORY / Path(name)
     found: dict[int, int] = {}
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no file")
+        if path.exists() and path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{path} has over {_MAX_BYTES} bytes")
         with path.open(encoding="utf-8", newline="") as lines:
             rows = csv.reader(lines)
             if next(rows, None) != _HEADER:
@@ -74,6 +81,10 @@ def _label(row: list[str], where: str) -> tuple[int, int]:
         number, text = row
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        if not _ID.fullmatch(number.strip()):
+            raise ValueError(number)
         return int(number), (moment - _EPOCH) // timedelta(microseconds=1)
     except ValueError as error:
-        raise ValueError(f"{where}: {','.join(row)!r} is no label; write one like 17,2026-03-01T12:00:00Z") from error
+        raise ValueError(
+            f"{where}: {','.join(row)[:80]!r} is no label; write one like 17,2026-03-01T12:00:00Z"
+        ) from error

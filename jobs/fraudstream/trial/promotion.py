@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fraudstream import documents
 from fraudstream.config import Pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.catalog import Rule, load_rules, parse_rules
@@ -101,7 +102,7 @@ def promote(file: Path, name: str, other: str | None) -> None:
 def with_setting(text: str, path: Sequence[str], value: str) -> str:
     """The text of a YAML mapping with `value` (as YAML) at the path of keys, in place of another one if there is one.
     All else in it stays. The path's first key must be there."""
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = documents.compose(text, "the rules file")
     for place, key in enumerate(path):
         found = next((child for name, child in node.value if name.value == key), None)
         if found is None:
