@@ -112,13 +112,6 @@ def test_no_jar_that_pyspark_ships_is_locked_for_spark():
     assert {"spark-sql-kafka-0-10_2.13", "delta-spark_4.2_2.13", "kafka-clients", "postgresql"} <= locked
 
 
-def test_clients_with_known_holes_are_not_locked():
-    """kafka-clients before 3.9.2 may write to the wrong topic; pgjdbc 42.7.4 to 42.7.11 drop channel binding."""
-    versions = {artifact.parts[1:3] for artifact in read_lock()}
-    assert {version for name, version in versions if name == "kafka-clients"} == {"3.9.2", "4.3.1"}
-    assert {version for name, version in versions if name == "postgresql"} == {"42.7.13"}
-
-
 def test_the_plugin_folder_appears_whole_or_not_at_all(fetched, tmp_path, monkeypatch):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
