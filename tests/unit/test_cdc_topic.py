@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from fixtures.expected import captured
@@ -119,3 +122,16 @@ def test_keys_that_are_no_objects_are_named_by_their_converter():
 )
 def test_the_columns_of_a_key_are_told_from_its_json(key, columns):
     assert key_columns(key) == columns
+
+
+def test_a_key_that_is_too_long_or_too_deep_names_no_column_and_one_of_many_is_not_told_whole():
+    assert key_columns(b'{"id":"' + b"x" * 16_375 + b'"}') == ("id",)
+    assert key_columns(b'{"id":"' + b"x" * 16_376 + b'"}') == ()
+    assert key_columns(b"[" * 16_000) == ()
+    assert key_columns(b'{"a":' * 3_000) == ()
+    many = [f"c{number:02}" for number in range(30)]
+    hostile = json.dumps({"\x1b[2J": 1} | dict.fromkeys(many, 1)).encode()
+    sample = next(each for each in samples("exercise") if each.key is not None)
+    with pytest.raises(GuardError) as refusal:
+        check_samples("t", 3, [replace(sample, key=hostile)], "user_id")
+    assert r"keyed by '\x1b[2J', c00, c01, c02, c03, c04, c05, c06, c07, c08, so the" in str(refusal.value)

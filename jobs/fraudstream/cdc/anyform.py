@@ -260,6 +260,7 @@ def _reason(at: At) -> Column:
         .when(~at("no_number") & at("cents").isNull(), shape.BAD_AMOUNT)
         .when(~at("card_is_text"), shape.BAD_CARD)
         .when(at("card_type") == shape.UNAVAILABLE, shape.NO_CARD)
+        .when(F.char_length(at("card_type")) > shape.MAX_CARD, shape.LONG_CARD)
         .when(row["created_at"].isNotNull() & at("created_at").isNull(), shape.BAD_TIME)
     )
 

@@ -98,7 +98,7 @@ def _is_known() -> Column:
         & F.col("row.id").isNotNull()
         & F.col("row.user_id").isNotNull()
         & F.col("row.amount").rlike(_PLAIN_AMOUNT)
-        & (card.isNull() | ((card >= "A") & (card < "[")))
+        & (card.isNull() | ((card >= "A") & (card < "[") & (F.octet_length(card) <= shape.MAX_CARD)))
         & ~F.col("value").cast("string").contains(_ESCAPE)
         & _is_alone()
         & F.col("row.created_at").rlike(_PLAIN_MICROS)

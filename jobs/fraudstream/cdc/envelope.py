@@ -262,4 +262,6 @@ def _card_type(text: Any) -> str | None:
         raise UnreadableMessage(shape.BAD_CARD)
     if text == shape.UNAVAILABLE:
         raise UnreadableMessage(shape.NO_CARD)
+    if text is not None and len(text) > shape.MAX_CARD:
+        raise UnreadableMessage(shape.LONG_CARD)
     return text

@@ -52,6 +52,8 @@ CONNECTOR_MESSAGE: Mapping[str, Any] = {
 MAX_BYTES = 262_144
 MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of one number: Jackson's own limit
+MAX_CARD = 10_000  # characters of a card_type: an alert that names it fits into any broker's message
+MAX_KEY = 16_384  # bytes of a message key of which the columns are looked for
 
 OPERATIONS = ("c", "u", "d", "r", "t")
 SNAPSHOTS = ("true", "false", "first", "first_in_data_collection", "last_in_data_collection", "last", "incremental")
@@ -99,6 +101,7 @@ NO_USER = "no user_id"
 BAD_AMOUNT = "amount is not a decimal with at most two places"
 AMBIGUOUS_AMOUNT = "amount is digits alone, a decimal or base64: enable schemas"
 BAD_CARD = "card_type is not text"
+LONG_CARD = f"card_type is longer than {MAX_CARD} characters"
 NO_CARD = "card_type is missing: set REPLICA IDENTITY FULL"
 BAD_TIME = "created_at is not a time"
 

@@ -50,7 +50,9 @@ def check_samples(topic: str, partitions: int, samples: Iterable[Sample], key: s
 
 
 def key_columns(key: bytes) -> tuple[str, ...]:
-    """The columns that a message key is made of; empty if it is no JSON object (of a JsonConverter)."""
+    """The columns that a message key is made of; empty if it is no JSON object (of a JsonConverter), or too long."""
+    if len(key) > shape.MAX_KEY:
+        return ()
     try:
         found: Any = json.loads(key)
     except (ValueError, RecursionError):
@@ -61,7 +63,8 @@ def key_columns(key: bytes) -> tuple[str, ...]:
 
 
 def _named(columns: tuple[str, ...]) -> str:
-    return ", ".join(columns) or "no column by name (key.converter must be the JsonConverter)"
+    shown = [name if name.isprintable() else ascii(name) for name in columns[:10]]
+    return ", ".join(shown) or "no column by name (key.converter must be the JsonConverter)"
 
 
 def _operation(topic: str, sample: Sample) -> str | None:
