@@ -51,8 +51,6 @@ def read_text(path: Path, advice: str) -> str:
 def compose(text: str, where: Path | str, fill: Fill = str) -> yaml.Node | None:
     """The nodes of a YAML text, with their places; None for an empty one. `where` begins each error; `fill` is applied
     to values, not to keys, and what it brings is one value, whatever stands in it. Raises ConfigError."""
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"{where}: over {MAX_BYTES} characters; a file has at most so many.")
     try:
         return _Composer(text, where, fill).get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -120,8 +118,12 @@ class _Composer(yaml.SafeLoader):
         return node
 
     def _filled(self, text: str, is_key: bool, line: int) -> str:
+        """The text with JSON's pairs of escapes as one character each, and filled in."""
         try:
+            text = text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
             found = self._fill(text)
+        except UnicodeDecodeError:
+            self._refuse(line, f"half a character in {shown(text)}; write it whole.")
         except ValueError as error:
             self._refuse(line, str(error))
         if is_key and found != text:

@@ -62,6 +62,8 @@ ANY_FILE: dict[str, tuple[bytes, str]] = {
     "a terminal's code in a key": (rb'"\e[31mred": 1', ", line 1: a key must be a plain text"),
     "a text that runs backwards in a key": ("\u202eyek: 1".encode(), ", line 1: a key must be a plain text"),
     "a key of 201 characters": (b"k" * 201 + b": 1", ", line 1: a key must be a plain text of at most 200"),
+    "half a character": (rb'a: "\ud83d"', r", line 1: half a character in '\ud83d'; write it whole."),
+    "half a character in a key": (rb'"\ude00": 1', r", line 1: half a character in '\ude00'"),
     "a list as a key": (b"? [a]\n: 1", ", line 1: a key must be a plain text"),
     "a key twice": (b"a: 1\nb: 2\n'a': 3", ", line 3: a stands twice; keep one."),
     "a key twice within": (b"a: {b: 1, c: 2, b: 3}", ", line 1: b stands twice; keep one."),
@@ -318,6 +320,13 @@ def test_our_own_files_are_read():
     assert list(documents.load(LIMITS_FILE, ""))[:2] == ["disk_free_bytes", "slot_inactive_s"]
     assert load_pipeline().max_message_bytes == 262_144
     assert documents.load(PIPELINE_FILE, "")["kafka"]["source"]["kafka.max.poll.records"] == "20000"
+
+
+def test_json_is_read_as_it_is_meant():
+    found = {"É😀": ["😀", "\u2028", "\x7f", 'a"b', 1, -2.5, True, None, {"": "x" * 70_000}]}
+    node = documents.compose(json.dumps(found), "a record")
+    assert node is not None
+    assert documents.plain(node) == found
 
 
 def test_one_place_reads_yaml():

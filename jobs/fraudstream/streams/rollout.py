@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.config import Pipeline
+from fraudstream.documents import MAX_BYTES
 from fraudstream.errors import ConfigError, head_of
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.streams import queries
@@ -171,7 +172,8 @@ def _last_batch(query: StreamingQuery) -> int | None:
 
 def _text(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
+        with file.open("rb") as found:
+            return found.read(MAX_BYTES + 1)  # of a file of more bytes, which is refused, no more
     except OSError:
         return None
 

@@ -75,7 +75,7 @@ def promote(file: Path, name: str, other: str | None) -> None:
 
     Raises FraudstreamError, and changes nothing, if the edited file would not be that.
     """
-    text = file.read_text(encoding="utf-8")
+    text = documents.read_text(file, "name another file with --rules-file")
     before = {rule.name: rule for rule in load_rules(file)}
     wanted = dict(before)
     if other is None:
