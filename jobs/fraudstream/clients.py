@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from fraudstream import documents
 from fraudstream.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{file:([^}]*):([^}:]*)\}")
@@ -22,13 +23,8 @@ _NAMES = {
 
 def read_properties(path: Path) -> dict[str, str]:
     """The settings in a file of lines name=value. Raises ConfigError for a file that cannot be read or another line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: the properties of Kafka's clients cannot be read ({getattr(error, 'strerror', None) or error}); "
-            "correct kafka.client_properties or KAFKA_CLIENT_PROPERTIES (`make up` writes those of the local stack)."
-        ) from None
+    advice = "correct kafka.client_properties or KAFKA_CLIENT_PROPERTIES (`make up` writes those of the local stack)"
+    lines = documents.read_text(path, advice).splitlines()
     found = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()

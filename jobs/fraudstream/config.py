@@ -22,7 +22,7 @@ RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 # Kafka's clients load what these options name; a login module such as JNDI's fetches code from wherever it is told.
-_NAMES_CLASS = re.compile(r"\.(class|classes|reporters|providers|(de)?serializer|assignment\.strategy)$", re.IGNORECASE)
+_NAMES_CLASS = re.compile(r"(\.class(es)?|\.reporters|security\.providers|serializer|\.assignment\.strategy)$", re.I)
 _LOGIN = re.compile(
     r"\s*([\w.$]+)\s+(?:required|requisite|sufficient|optional)"
     r"""(?:\s+[\w.]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s;"'/*]+))*\s*;\s*""",
@@ -50,9 +50,9 @@ class Kafka:
     @property
     def client_options(self) -> dict[str, str]:
         """Spark's options of every client: those of the file `client_properties`, over which `options` wins. Raises
-        ConfigError when the file cannot be read."""
+        ConfigError when the file cannot be read, or an option in it loads a foreign class."""
         inherited = read_properties(Path(self.client_properties)) if self.client_properties else {}
-        return {**spark_options(inherited), **self.options}
+        return {**_texts(spark_options(inherited), self.client_properties), **self.options}
 
     @property
     def shadow_topic(self) -> str:

@@ -18,7 +18,7 @@ MAX_BYTES = 65_536  # read within about a second, whatever stands in it
 MAX_DEPTH = 10
 MAX_KEY, MAX_NUMBER = 200, 64  # characters
 _PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
-_NUMBERS = _PLAIN[1:3]
+_NUMBERS, _NULL = _PLAIN[1:3], _PLAIN[4]
 # The text of a value with its ${NAME} replaced. Raises ValueError saying what is missing.
 Fill = Callable[[str], str]
 
@@ -104,6 +104,7 @@ class _Composer(yaml.SafeLoader):
         if event.tag is not None:
             self._refuse(line, f"the tag {shown(event.tag)}; write a plain value, tags are not read.")
         is_key = isinstance(parent, yaml.MappingNode) and index is None
+        written = getattr(event, "value", None)
         if isinstance(event, yaml.ScalarEvent):
             event.value = self._filled(event.value, is_key, line)
         self._depth += 1
@@ -114,6 +115,8 @@ class _Composer(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):
             self._check_keys(node)
         elif isinstance(node, yaml.ScalarNode) and not is_key:
+            if node.tag == _NULL and node.value != written:
+                node.tag = _PLAIN[0]  # a variable that holds nothing is an empty text
             self._check_value(node)
         return node
 

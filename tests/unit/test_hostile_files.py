@@ -21,7 +21,8 @@ from fraudstream.errors import ConfigError
 from fraudstream.health.limits import LIMITS_FILE, load_limits
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.rulebook.labels import read_labels
-from fraudstream.stack.settings import REPOSITORY
+from fraudstream.stack.access import client_properties
+from fraudstream.stack.settings import REPOSITORY, load_settings
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "rules": load_rules,
@@ -156,6 +157,7 @@ PIPELINE: dict[str, tuple[str, str, str]] = {
         "sink: {}", "sink: {kafka.interceptor.classes: 'org.apache.kafka.A, evil.B'}",
         ": kafka.sink: kafka.interceptor.classes loads 'evil.B'; a class may begin with",
     ),
+    "a foreign provider": ("sink: {}", "sink: {kafka.security.providers: evil.B}", "security.providers loads 'evil.B'"),
     "a foreign reporter": ("sink: {}", "sink: {kafka.metric.reporters: evil.B}", "metric.reporters loads 'evil.B'"),
     "a number too large to print": ("buckets: 2 ", "buckets: 0x" + "f" * 5000, "a number of 5002 characters"),
     "a number that wraps": ("buckets: 2 ", "buckets: 18446744073709551618 ", "must lie between 1 and 65536."),
@@ -231,20 +233,25 @@ def test_the_pipelines_settings_run_no_code(tmp_path: Path, name: str):
         "\t", "",
     ],
 )  # fmt: skip
-def test_a_variables_value_is_one_text_and_no_yaml(value: str):
-    pipeline = load_pipeline(environment={"FRAUDSTREAM_HOME": "/home", "KAFKA_PORT": value})
-    assert pipeline.kafka.bootstrap_servers == f"localhost:{value}"
+def test_a_variables_value_is_one_text_and_no_yaml(tmp_path: Path, value: str):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(PIPELINE_FILE.read_text().replace("alerts_topic: fraud.alerts", "alerts_topic: x${THING}"))
+    pipeline = load_pipeline(path, {"FRAUDSTREAM_HOME": "/home", "THING": value})
+    assert pipeline.kafka.alerts_topic == f"x{value}"
     assert (pipeline.lake, pipeline.checkpoints) == ("/home/lake", "/home/checkpoints")
 
 
 def test_a_variable_alone_is_read_as_if_it_stood_there(tmp_path: Path):
     path = tmp_path / "pipeline.yaml"
     path.write_text(PIPELINE_FILE.read_text().replace("buckets: 2 ", "buckets: ${COUNT} "))
-    environment = {"FRAUDSTREAM_HOME": "/home", "KAFKA_PORT": "1", "COUNT": "8"}
+    environment = {"FRAUDSTREAM_HOME": "/home", "COUNT": "8"}
     assert load_pipeline(path, environment).state.buckets == 8
+    for nothing in ("", "~", "null"):
+        with pytest.raises(ConfigError, match=f"state.buckets is '{nothing}'; it must be a int"):
+            load_pipeline(path, environment | {"COUNT": nothing})
     with pytest.raises(ConfigError, match=r"state\.buckets is '8\\nlake: x'; it must be a int"):
         load_pipeline(path, environment | {"COUNT": "8\nlake: x"})
-    with pytest.raises(ConfigError, match="line 23: a number of 100 characters"):
+    with pytest.raises(ConfigError, match=r"line \d+: a number of 100 characters"):
         load_pipeline(path, environment | {"COUNT": "9" * 100})
 
 
@@ -259,9 +266,37 @@ def test_a_variable_alone_is_read_as_if_it_stood_there(tmp_path: Path):
 )
 def test_logins_and_classes_of_kafka_are_let_through(tmp_path: Path, login: str):
     path = tmp_path / "pipeline.yaml"
-    options = {"kafka.sasl.jaas.config": login, "kafka.metadata.recovery.strategy": "rebootstrap"}
+    options = {
+        "kafka.sasl.jaas.config": login,
+        "kafka.metadata.recovery.strategy": "rebootstrap",
+        "kafka.config.providers": "file",
+        "kafka.config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
+        "kafka.ssl.provider": "",
+    }
     path.write_text(PIPELINE_FILE.read_text().replace("options: {}", f"options: {json.dumps(options)}"))
     assert load_pipeline(path).kafka.options == options
+
+
+def test_the_secure_stacks_own_clients_file_is_let_through(tmp_path: Path):
+    settings = load_settings(environment={"STACK_PROFILE": "secure", "FRAUDSTREAM_HOME": str(tmp_path)})
+    ours = client_properties(settings, "spark")
+    properties = tmp_path / "client.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in ours.items()))
+    pipeline = load_pipeline(environment={"FRAUDSTREAM_HOME": "/x", "KAFKA_CLIENT_PROPERTIES": str(properties)})
+    assert pipeline.kafka.client_options == {f"kafka.{name}": value for name, value in ours.items()}
+    assert {"kafka.sasl.jaas.config", "kafka.config.providers.file.class"} <= pipeline.kafka.client_options.keys()
+
+
+def test_a_login_in_the_clients_file_is_looked_at_as_well(tmp_path: Path):
+    properties, path = tmp_path / "client.properties", tmp_path / "pipeline.yaml"
+    properties.write_text(f"security.protocol=SASL_SSL\nsasl.jaas.config={_JNDI} required;\n")
+    path.write_text(PIPELINE_FILE.read_text())
+    pipeline = load_pipeline(path, {"KAFKA_CLIENT_PROPERTIES": str(properties)})
+    with pytest.raises(ConfigError, match=rf"kafka\.sasl\.jaas\.config loads '{re.escape(_JNDI)}'"):
+        pipeline.kafka.client_options  # noqa: B018
+    properties.write_text("x" * 65_537)
+    with pytest.raises(ConfigError, match="over 65536 bytes"):
+        pipeline.kafka.client_options  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from fraudstream import documents
 from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.means import refused
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
@@ -93,7 +94,7 @@ def _topic(rig: Rig, name: str, messages: Sequence[tuple[Any, Any]]) -> Iterator
 
 
 def _config(rig: Rig, change: Callable[[dict[str, Any]], None]) -> Path:
-    settings = yaml.safe_load(rig.config.read_text(encoding="utf-8"))
+    settings = documents.load(rig.config, "start the drill anew")
     change(settings)
     path = rig.home / "mistaken.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
