@@ -101,7 +101,7 @@ def test_a_rule_travels_with_its_labels():
 def test_a_file_that_has_no_labels_is_refused_with_its_line(tmp_path, text, said):
     path = tmp_path / "labels.csv"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"line 1: labels is '/.*'; .*labels\.csv") as refused:
+    with pytest.raises(ConfigError, match=r"line 1: labels is '/.*; .*labels\.csv") as refused:
         rule_of.__wrapped__(f"compromised_merchant: {{parameters: {{labels: {path}}}}}")
     assert said in str(refused.value)
     with pytest.raises(ValueError, match="cannot be read"):

@@ -27,7 +27,8 @@ def truncated_topic(rig: Rig, random: Random) -> Struck:
     rig.until(lambda: rig.written() > before + 5000, "unread rows")
     ends = {TopicPartition(rig.topic, int(part), end): end for part, end in rig.ends().items()}
     parts = [TopicPartition(part.topic, part.partition, end) for part, end in ends.items()]
-    for future in kafka.admin(rig.settings).delete_records(parts).values():
+    client = kafka.admin(rig.settings)  # the answer does not come to a client that is gone
+    for future in client.delete_records(parts).values():
         future.result(30)
     stood = _positions(rig)
     rig.driver = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], rig.log)

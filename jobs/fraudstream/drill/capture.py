@@ -41,6 +41,7 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
     """Connect's stored offsets deleted while it is down: refused by name; then it goes on from its slot."""
 
     def forget(_: str) -> None:
+        rig.redelivered_to = offsets.written_lsn(rig.settings, "dbserver1.") or 0
         kafka.delete_topic(rig.settings, offsets.OFFSETS)
         if offsets.stored_lsn(rig.settings, CONNECTOR) is not None:
             raise NotStruckError("the offsets are still there")
@@ -67,7 +68,8 @@ def advanced_slot(rig: Rig, random: Random) -> Struck:
 
     said = _without_connect(rig, advance, "slot-ahead")
     lifecycle.up(rig.settings, gap="accept")
-    rig.until(lambda: not rig.behind([MIRROR], rig.ends()) or not rig.is_driving(), "the mirror")
+    ends = rig.ends()
+    rig.until(lambda: not rig.behind([MIRROR], ends), "the mirror", watch=True)
     log = rig.home / "repair.log"
     log.unlink(missing_ok=True)
     repairing = rig.start_job("repair_pipeline", ["--rules-file", str(rig.rules_file), "--parts", "rows"], log)

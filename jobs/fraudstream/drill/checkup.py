@@ -9,9 +9,12 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from fraudstream.check.oracle import arrivals
+from fraudstream.check.topic import read_topic
 from fraudstream.check.verify import verify
 from fraudstream.drill.rig import Rig
 
+_ANY_BYTES = 2**31
 # A table, and the columns that no two of its rows may share.
 _KEYS = {
     "alerts": ("alert_id",),
@@ -48,6 +51,7 @@ def check_tables(rig: Rig) -> Checkup:
 
 def check_up(rig: Rig) -> Checkup:
     """The check of all that the rig has written since its start; the rig has ended, the stack runs."""
+    note_redelivered(rig)
     found = verify(rig.settings, rig.pipeline, rig.rules, rig.ledger, profile="exercise", copies=rig.copies)
     tables = check_tables(rig)
     rules: dict[str, Any] = found["rules"]
@@ -60,6 +64,23 @@ def check_up(rig: Rig) -> Checkup:
         quarantined=found["topic"]["quarantined"],
         failures=[*found["failures"], *tables.failures],
     )
+
+
+def note_redelivered(rig: Rig) -> None:
+    """Add to the copies what capture delivered again after its offset was lost: a change of the same position, no
+    further than was written before."""
+    if not rig.redelivered_to:
+        return
+    kafka, seen = rig.pipeline.kafka, set()
+    with rig.copies.open("a", encoding="utf-8") as file:
+        for arrival in arrivals(read_topic(kafka.bootstrap_servers, rig.topic, kafka.client_options), _ANY_BYTES):
+            event = arrival.event
+            if event is None or event.row is None or event.lsn is None or event.lsn > rig.redelivered_to:
+                continue
+            change = (event.lsn, event.op, event.row)
+            if change in seen:
+                file.write(json.dumps({"partition": arrival.partition, "offset": arrival.offset}) + "\n")
+            seen.add(change)
 
 
 def doubles(table: str, columns: tuple[str, ...]) -> int:

@@ -80,7 +80,8 @@ def without_kafka(rig: Rig) -> Iterator[Path]:
 
 @contextmanager
 def _topic(rig: Rig, name: str, messages: Sequence[tuple[Any, Any]]) -> Iterator[Path]:
-    kafka.admin(rig.settings).create_topics([NewTopic(name, 2, 1)])[name].result(30)
+    client = kafka.admin(rig.settings)  # the answer does not come to a client that is gone
+    client.create_topics([NewTopic(name, 2, 1)])[name].result(30)
     producer = Producer(kafka.client(rig.settings))
     for key, value in messages:
         producer.produce(name, json.dumps(value), json.dumps(key))

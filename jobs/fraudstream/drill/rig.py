@@ -47,6 +47,7 @@ class Rig:
         self.config, self.rules_file = self.home / "pipeline.yaml", self.home / "rules.yaml"
         self.log = self.home / "driver.log"
         self._seed, self._rate, self._inserts_only = seed, rate, inserts_only
+        self.redelivered_to = 0
         self.driver: Child | None = None
         self.feed: Feed | None = None
         self.environment = {"FRAUDSTREAM_HOME": str(self.home)}
@@ -56,6 +57,7 @@ class Rig:
         lifecycle.purge(self.settings)
         for path in (self.ledger, self.copies, self.log):
             path.unlink(missing_ok=True)
+        self.redelivered_to = 0  # a position up to which capture may have delivered changes again
         self._write_files()
         self.pipeline: Pipeline = load_pipeline(self.config)
         self.rules = [rule for rule in load_rules(self.rules_file) if rule.status == "live"]
