@@ -145,13 +145,17 @@ def test_a_signal_ends_the_wait_for_the_next_batch():
 
 
 def test_a_second_ctrl_c_interrupts_and_signals_are_as_before_afterwards():
-    before = signal.getsignal(signal.SIGINT)
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(10)
-        with pytest.raises(KeyboardInterrupt):
+    # A shell starts what runs in the background with SIGINT ignored.
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with stop_on_signals() as stop:
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) == before
+            assert stop.wait(10)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, found)
 
 
 def test_totals_name_only_what_there_was():
