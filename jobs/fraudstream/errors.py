@@ -58,6 +58,7 @@ _SIGNS: tuple[tuple[str, Runbook], ...] = (
     ("No space left on device", "disk-full"),
     ("KAFKA_DATA_LOSS", "records-gone"),
     ("UnknownTopicOrPartition", "topic-missing"),
+    ("not present in metadata", "topic-missing"),
     ("STREAMING_CHECKPOINT", "checkpoint-damaged"),
     ("STATE_STORE", "checkpoint-damaged"),
 )

@@ -70,7 +70,7 @@ def test_a_full_run_has_its_kills_and_every_other_fault_once_and_is_the_same_for
     rounds = planned(Options(full=True, seed=4))
     names = [fault.name for group in rounds for fault in group]
     kills = [name for name in names if name in STORM]
-    assert len(kills) == 300
+    assert 300 <= sum(FAULTS[name].kills for name in kills) < 304
     assert set(kills) == set(STORM)
     assert sorted(name for name in names if name not in STORM) == sorted(set(FAULTS) - set(STORM))
     assert rounds == planned(Options(full=True, seed=4))

@@ -9,10 +9,10 @@ from random import Random
 from confluent_kafka import TopicPartition
 
 from fraudstream.drill.fault import Fault, Struck
-from fraudstream.drill.means import refused, small_disk
+from fraudstream.drill.means import refused, repaired, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
-from fraudstream.stack import kafka
+from fraudstream.stack import kafka, lifecycle
 from fraudstream.stack.processes import log_file, pid_of, tail
 from fraudstream.stack.queries import query_states
 from fraudstream.streams import progress
@@ -52,6 +52,19 @@ def deleted_topic(rig: Rig, random: Random) -> Struck:
     return Struck(f"deleted and made anew; {said}")
 
 
+def deleted_alerts(rig: Rig, random: Random) -> Struck:
+    """The topic of alerts deleted under load: who writes or reads it stops by name; a repair publishes all anew."""
+    kafka.delete_topic(rig.settings, rig.pipeline.kafka.alerts_topic)
+    rules = [rule.name for rule in rig.rules if not rule.stateless]
+    rig.until(lambda: any(_is_stopped(rig, rule, ("topic-missing",)) for rule in rules), "a rule's stop by name")
+    rig.stop_driver()
+    lifecycle.up(rig.settings)
+    said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")
+    rig.start_driver("--reset", ARCHIVE)
+    rig.await_judged(rig.ends())
+    return Struck(f"{said}; then --reset {ARCHIVE} and repair: {repaired(rig, 'alerts')}")
+
+
 def full_broker(rig: Rig, random: Random) -> Struck:
     """The broker's disk full: it ends, nothing that it acknowledged is lost, and all goes on when there is room."""
     folder, logged = kafka.data_folder(rig.settings), log_file(rig.settings, "kafka")
@@ -70,8 +83,12 @@ def full_broker(rig: Rig, random: Random) -> Struck:
 
 
 def _stopped(rig: Rig, runbooks: tuple[Runbook, ...]) -> bool:
-    states = query_states(rig.pipeline.progress)[1]
-    return all(any(name in states.get(query, "") for name in runbooks) for query in rig.queries[:-1])
+    return all(_is_stopped(rig, query, runbooks) for query in rig.queries[:-1])
+
+
+def _is_stopped(rig: Rig, query: str, runbooks: tuple[Runbook, ...]) -> bool:
+    state = query_states(rig.pipeline.progress)[1].get(query, "")
+    return any(name in state for name in runbooks)
 
 
 def _positions(rig: Rig) -> dict[str, dict[str, int]]:
@@ -86,6 +103,10 @@ BROKER = (
     Fault(
         name="deleted_topic", rows=(16,), strike=deleted_topic, end=True,
         must_hold="every query stops by name; none starts on the topic made anew, nothing more is committed",
+    ),
+    Fault(
+        name="deleted_alerts", rows=(17,), strike=deleted_alerts,
+        must_hold="writers and readers stop by name; after a repair Kafka and Delta have every alert",
     ),
     Fault(
         name="full_broker", rows=(12,), strike=full_broker,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable
 from random import Random
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.means import repaired
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
 from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import log_file
 
-_REPAIR_S = 480.0
+_KILLS_IN_SNAPSHOT = (0.3, 0.7)
 
 
 def rotated_password(rig: Rig, random: Random) -> Struck:
@@ -70,17 +73,33 @@ def advanced_slot(rig: Rig, random: Random) -> Struck:
     lifecycle.up(rig.settings, gap="accept")
     ends = rig.ends()
     rig.until(lambda: not rig.behind([MIRROR], ends), "the mirror", watch=True)
-    log = rig.home / "repair.log"
-    log.unlink(missing_ok=True)
-    repairing = rig.start_job("repair_pipeline", ["--rules-file", str(rig.rules_file), "--parts", "rows"], log)
-    try:
-        repairing.process.wait(_REPAIR_S)
-    finally:
-        repairing.stop()
-    if repairing.process.returncode:
-        raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
-    done = log.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
-    return Struck(f"{said}; then --accept-gap and repair: {done}", 1)
+    return Struck(f"{said}; then --accept-gap and repair: {repaired(rig, 'rows')}", 1)
+
+
+def kill_in_snapshot(rig: Rig, random: Random) -> Struck:
+    """Connect killed while it reads all rows for a new slot, after a part of them, and again after more."""
+    said = _without_connect(rig, lambda slot: postgres.drop_slot(rig.settings, slot), "slot-lost")
+    proofs = []
+    for number, share in enumerate(_KILLS_IN_SNAPSHOT):
+        rows, before = rig.written(), sum(rig.ends().values())
+        starting = threading.Thread(target=_begin_snapshot, args=(rig, number == 0), daemon=True)
+        starting.start()
+        rig.until(lambda: sum(rig.ends().values()) - before >= share * rows, "a part of the snapshot")  # noqa: B023
+        pid = rig.component_pids()["connect"]
+        signal_all([pid], signal.SIGKILL)
+        killed([pid])
+        starting.join(120)
+        found = sum(rig.ends().values()) - before
+        if found >= rows:
+            raise NotStruckError(f"the snapshot's {rows} rows were all there when Connect was killed")
+        proofs.append(f"Connect pid {pid} gone after {found:,} of {rows:,} rows")
+    return Struck(f"{said}; {'; '.join(proofs)}", len(_KILLS_IN_SNAPSHOT))
+
+
+def _begin_snapshot(rig: Rig, new: bool) -> None:
+    # It is killed meanwhile.
+    with contextlib.suppress(FraudstreamError):
+        lifecycle.up(rig.settings, gap="renew" if new else "refuse")
 
 
 def lost_log(rig: Rig, random: Random) -> Struck:
@@ -140,6 +159,10 @@ CAPTURE = (
     Fault(
         name="lost_slot", rows=(15,), strike=lost_slot, gap=True,
         must_hold="no start without the slot; a new one closes the gap",
+    ),
+    Fault(
+        name="kill_in_snapshot", rows=(5,), strike=kill_in_snapshot, gap=True,
+        must_hold="the whole table is in Delta once; no alert comes from a row of a snapshot",
     ),
     Fault(
         name="lost_log", rows=(14,), strike=lost_log, gap=True,

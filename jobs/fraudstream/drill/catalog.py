@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fraudstream.drill import broker, capture, processes, records, refusals, steps, stores, watch
+from fraudstream.drill import batches, broker, capture, frozen, processes, records, refusals, steps, stores, watch
 from fraudstream.drill.fault import Fault
 
 _ALL = (
-    *processes.KILLS, *processes.OTHERS, *steps.STEPS, *records.INPUT, *capture.CAPTURE, *broker.BROKER, *stores.STORED,
-    *refusals.REFUSALS, *watch.WATCH,
+    *processes.KILLS, *frozen.FROZEN, *steps.STEPS, *records.INPUT, *capture.CAPTURE, *broker.BROKER, *stores.STORED,
+    *refusals.REFUSALS, *watch.WATCH, *batches.BATCHES,
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 # Groups of faults that share a pipeline and a check.
@@ -18,14 +18,15 @@ QUICK = (
 )
 _MORE = (
     "kill_after_offsets kill_after_kafka kill_after_delta kill_before_commit kill_jvm kill_python",
-    "refused_starts doctor_names zombie_driver freeze_connect freeze_kafka copy huge_transaction full_disk full_broker",
-    "advanced_slot lost_slot lost_log",
+    "refused_starts doctor_names zombie_driver killed_batch deleted_alerts",
+    "freeze_connect freeze_kafka freeze_postgres freeze_jvm freeze_workers copy huge_transaction full_disk full_broker",
+    "advanced_slot lost_slot kill_in_snapshot lost_log",
     "truncated_topic",
     "deleted_topic",
 )
 FULL = (*QUICK, *_MORE)
 # How often each kill comes in a storm, relative to the others.
 STORM = {
-    "kill_worker": 30, "kill_connect": 25, "kill_postgres": 20, "kill_kafka": 15, "kill_driver": 6, "kill_jvm": 1,
-    "kill_python": 1, "kill_all": 2,
+    "kill_worker": 28, "kill_stack": 24, "kill_connect": 16, "kill_postgres": 13, "kill_kafka": 8, "kill_driver": 4,
+    "kill_jvm": 2, "kill_python": 2, "kill_all": 3,
 }  # fmt: skip

@@ -30,7 +30,8 @@ class Struck:
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """A fault, the rows of the fault matrix (docs/operations.md) it is of, and what must hold, which is said before it
-    strikes. `strike` makes it and proves it; it raises NotStruckError or NotMadeError.
+    strikes. `strike` makes it and proves it; it raises NotStruckError or NotMadeError. `kills`: components that one
+    strike of a storm kills.
 
     A `gap` leaves changes out of the topic, which a snapshot brings as rows: updates and deletes in it cannot be told,
     so that only rows are inserted. A fault that is the `end` leaves a pipeline that no start makes whole; only its
@@ -40,5 +41,6 @@ class Fault:
     rows: tuple[int, ...]
     must_hold: str
     strike: Callable[[Rig, Random], Struck]
+    kills: int = 1
     gap: bool = False
     end: bool = False

@@ -1,4 +1,4 @@
-"""What several faults need: a start that must be refused, a disk with little room."""
+"""What several faults need: a start that must be refused, a repair, a disk with little room."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fraudstream.drill.rig import Rig
 from fraudstream.errors import FraudstreamError, Runbook
 
 _END_S = 120.0
+_REPAIR_S = 480.0
 
 
 def refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *options: str) -> str:
@@ -29,6 +30,21 @@ def refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *op
     if started.process.returncode != 2 or not said:
         raise FraudstreamError(f"{job} was not refused (exit code {started.process.returncode}): {lines[-3:]}")
     return f"refused: {said[-1][-120:]}"
+
+
+def repaired(rig: Rig, parts: str) -> str:
+    """Run repair_pipeline over these parts of the audit; what it said first. Raises FraudstreamError if it left
+    something open."""
+    log = rig.home / "repair.log"
+    log.unlink(missing_ok=True)
+    repairing = rig.start_job("repair_pipeline", ["--rules-file", str(rig.rules_file), "--parts", parts], log)
+    try:
+        repairing.process.wait(_REPAIR_S)
+    finally:
+        repairing.stop()
+    if repairing.process.returncode:
+        raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
+    return str(log.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
 
 
 @contextmanager

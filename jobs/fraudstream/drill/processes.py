@@ -1,4 +1,4 @@
-"""Faults of processes: killed, frozen, started twice."""
+"""Processes that are killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import TITLES
 
 _JITTER_S = 3.0
-_SECOND_START_S = 120.0
 
 
 def kill_driver(rig: Rig, random: Random) -> Struck:
@@ -83,6 +82,20 @@ def kill_component(rig: Rig, random: Random, component: str) -> Struck:
     return Struck(f"{TITLES[component]} pid {pid} gone", 1, since)
 
 
+def kill_stack(rig: Rig, random: Random) -> Struck:
+    """PostgreSQL, Kafka and Connect in any order, within moments of each other; the driver lives."""
+    _wait_a_moment(random)
+    pids = rig.component_pids()
+    _require(len(pids) == len(TITLES), f"only {sorted(pids)} ran")
+    order = random.sample(sorted(pids), len(pids))
+    since = time.monotonic()
+    for name in order:
+        signal_all([pids[name]], signal.SIGKILL)
+        _require_gone([pids[name]], TITLES[name])
+        time.sleep(random.uniform(0, 1))
+    return Struck(f"gone, in this order: {', '.join(f'{TITLES[name]} pid {pids[name]}' for name in order)}", 3, since)
+
+
 def kill_all(rig: Rig, random: Random) -> Struck:
     """Everything in any order, and started again in any order."""
     _wait_a_moment(random)
@@ -102,54 +115,7 @@ def kill_all(rig: Rig, random: Random) -> Struck:
     lifecycle.up(rig.settings)
     if driver_first:
         rig.stop_driver()
-    return Struck(f"{len(found)} processes gone; the driver started {'first' if driver_first else 'last'}", 1, since)
-
-
-def freeze_component(rig: Rig, random: Random, component: str, seconds: float) -> Struck:
-    """A component stopped for a while, as by a pause of the machine."""
-    pid = rig.component_pids()[component]
-    signal_all([pid], signal.SIGSTOP)
-    try:
-        time.sleep(0.2)
-        state = psutil.Process(pid).status()
-        _require(state == psutil.STATUS_STOPPED, f"{TITLES[component]} was {state}")
-        time.sleep(seconds)
-    finally:
-        signal_all([pid], signal.SIGCONT)
-    return Struck(f"{TITLES[component]} pid {pid} stopped for {seconds:.0f} s")
-
-
-def freeze_driver(rig: Rig, random: Random, seconds: float) -> Struck:
-    """The driver frozen while a second one is started on its checkpoints: a zombie must not write beside it."""
-    assert rig.driver is not None
-    pids = [rig.driver.process.pid, *rig.pids()["jvm"]]
-    signal_all(pids, signal.SIGSTOP)
-    try:
-        said = _second_driver(rig)
-    finally:
-        signal_all(pids, signal.SIGCONT)
-    return Struck(f"driver {pids} stopped; the second one was refused: {said}")
-
-
-def second_driver(rig: Rig, random: Random) -> Struck:
-    """A second driver on the checkpoints of one that runs."""
-    return Struck(f"refused: {_second_driver(rig)}")
-
-
-def _second_driver(rig: Rig) -> str:
-    log = rig.home / "second.log"
-    log.unlink(missing_ok=True)
-    second = rig.start_job("detect_fraud", ["--with", "archive_alerts,mirror_transactions"], log)
-    try:
-        second.process.wait(_SECOND_START_S)
-    finally:
-        second.stop()
-    said = log.read_text(encoding="utf-8", errors="replace")
-    if second.process.returncode != 2 or "checkpoint-in-use" not in said:
-        raise FraudstreamError(
-            f"a second driver was not refused (exit code {second.process.returncode}): {said[-300:]}"
-        )
-    return next(line for line in said.splitlines() if "checkpoint-in-use" in line)[:160]
+    return Struck(f"{len(found)} processes gone; the driver started {'first' if driver_first else 'last'}", 4, since)
 
 
 def _wait_a_moment(random: Random) -> None:
@@ -178,14 +144,6 @@ def component(name: str) -> Fault:
     )  # fmt: skip
 
 
-def frozen(name: str, seconds: float) -> Fault:
-    """The freeze of a component."""
-    return Fault(
-        name=f"freeze_{name}", rows=(8,), must_hold="no loss; all goes on when it thaws",
-        strike=lambda rig, random: freeze_component(rig, random, name, seconds),
-    )  # fmt: skip
-
-
 _SAME = "no loss; nothing doubled in Delta; alerts in Kafka at most as equal copies; no orphan goes on writing"
 KILLS = (
     Fault(name="kill_driver", rows=(1,), must_hold=_SAME, strike=kill_driver),
@@ -196,19 +154,11 @@ KILLS = (
     component("kafka"),
     component("postgres"),
     Fault(
+        name="kill_stack", rows=(10,), must_hold="the driver waits and goes on; nothing is lost or doubled", kills=3,
+        strike=kill_stack,
+    ),
+    Fault(
         name="kill_all", rows=(10,), must_hold="the same end state in any order of starts; clear errors meanwhile",
-        strike=kill_all,
+        kills=4, strike=kill_all,
     ),
-)  # fmt: skip
-OTHERS = (
-    Fault(
-        name="second_driver", rows=(3,), must_hold="the second start is refused by name; nothing is written by it",
-        strike=second_driver,
-    ),
-    Fault(
-        name="zombie_driver", rows=(3,), must_hold="the second start is refused while the first is frozen; it goes on",
-        strike=lambda rig, random: freeze_driver(rig, random, 10),
-    ),
-    frozen("connect", 20),
-    frozen("kafka", 20),
 )  # fmt: skip

@@ -21,7 +21,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
 
-_KILLS_PER_ROUND = 25
+_STRIKES_PER_ROUND = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +67,19 @@ def planned(options: Options) -> list[list[Fault]]:
         return [[FAULTS[name] for name in options.only]] * options.rounds
     if not options.full:
         return [[FAULTS[name] for name in group.split()] for group in QUICK] * options.rounds
-    random = Random(f"{options.seed} storm")
-    names, weights = list(STORM), list(STORM.values())
-    chosen = random.choices(names, weights, k=options.kills)
-    storm = [chosen[begin : begin + _KILLS_PER_ROUND] for begin in range(0, len(chosen), _KILLS_PER_ROUND)]
+    chosen = _storm(Random(f"{options.seed} storm"), options.kills)
+    storm = [chosen[begin : begin + _STRIKES_PER_ROUND] for begin in range(0, len(chosen), _STRIKES_PER_ROUND)]
     single = [[name for name in group.split() if name not in STORM] for group in FULL]
     return [[FAULTS[name] for name in group] for group in (*single, *storm) if group]
+
+
+def _storm(random: Random, kills: int) -> list[str]:
+    """Faults at random that kill at least as many components, each of the storm's at least once."""
+    chosen = list(STORM)
+    random.shuffle(chosen)
+    while sum(FAULTS[name].kills for name in chosen) < kills:
+        chosen += random.choices(list(STORM), list(STORM.values()))
+    return chosen
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

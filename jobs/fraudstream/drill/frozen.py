@@ -1,0 +1,100 @@
+"""Processes that stand still, and a driver that is started beside another."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+
+import psutil
+
+from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
+from fraudstream.drill.signals import family, signal_all
+from fraudstream.errors import FraudstreamError
+from fraudstream.stack.processes import TITLES
+
+_SECOND_START_S = 120.0
+
+
+def freeze(rig: Rig, pids: list[int], what: str, seconds: float) -> Struck:
+    """Processes stopped for a while, as by a pause of the machine."""
+    if not pids:
+        raise NotStruckError(f"{what} did not run")
+    signal_all(pids, signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        states = {psutil.Process(pid).status() for pid in pids}
+        if states != {psutil.STATUS_STOPPED}:
+            raise NotStruckError(f"{what} was {', '.join(sorted(states))}")
+        time.sleep(seconds)
+    finally:
+        signal_all(pids, signal.SIGCONT)
+    return Struck(f"{what}, pids {pids}, stopped for {seconds:.0f} s")
+
+
+def zombie_driver(rig: Rig, random: Random) -> Struck:
+    """The driver frozen while a second one is started on its checkpoints: a zombie must not write beside it."""
+    assert rig.driver is not None
+    pids = [rig.driver.process.pid, *rig.pids()["jvm"]]
+    signal_all(pids, signal.SIGSTOP)
+    try:
+        said = _second_driver(rig)
+    finally:
+        signal_all(pids, signal.SIGCONT)
+    return Struck(f"driver {pids} stopped; the second one was refused: {said}")
+
+
+def second_driver(rig: Rig, random: Random) -> Struck:
+    """A second driver on the checkpoints of one that runs."""
+    return Struck(f"refused: {_second_driver(rig)}")
+
+
+def _second_driver(rig: Rig) -> str:
+    log = rig.home / "second.log"
+    log.unlink(missing_ok=True)
+    second = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], log)
+    try:
+        second.process.wait(_SECOND_START_S)
+    finally:
+        second.stop()
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if second.process.returncode != 2 or "checkpoint-in-use" not in said:
+        raise FraudstreamError(
+            f"a second driver was not refused (exit code {second.process.returncode}): {said[-300:]}"
+        )
+    return next(line for line in said.splitlines() if "checkpoint-in-use" in line)[:160]
+
+
+def _component(name: str) -> Callable[[Rig], list[int]]:
+    def pids(rig: Rig) -> list[int]:
+        pid = rig.component_pids().get(name)
+        return [] if pid is None else family(pid)
+
+    return pids
+
+
+def _frozen(name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float) -> Fault:
+    return Fault(
+        name=f"freeze_{name}", rows=(8,), must_hold="no loss; all goes on when it thaws",
+        strike=lambda rig, random: freeze(rig, pids(rig), what, seconds),
+    )  # fmt: skip
+
+
+# PostgreSQL ends the session of a reader that is silent for 60 s (wal_sender_timeout).
+FROZEN = (
+    Fault(
+        name="second_driver", rows=(3,), must_hold="the second start is refused by name; nothing is written by it",
+        strike=second_driver,
+    ),
+    Fault(
+        name="zombie_driver", rows=(3,), must_hold="the second start is refused while the first is frozen; it goes on",
+        strike=zombie_driver,
+    ),
+    _frozen("connect", TITLES["connect"], _component("connect"), 75),
+    _frozen("kafka", TITLES["kafka"], _component("kafka"), 75),
+    _frozen("postgres", TITLES["postgres"], _component("postgres"), 20),
+    _frozen("jvm", "the driver's JVM", lambda rig: rig.pids()["jvm"], 20),
+    _frozen("workers", "the driver's Python workers", lambda rig: rig.pids()["workers"], 20),
+)  # fmt: skip
