@@ -10,9 +10,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from fraudstream.drill import rounds
 from fraudstream.drill import run as drill
 from fraudstream.drill.catalog import FAULTS, STORM
-from fraudstream.drill.checkup import doubles, log_gaps
+from fraudstream.drill.checkup import Checkup, doubles, log_counts, log_gaps
+from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError, Struck
 from fraudstream.drill.report import as_text, summarised, totals, verdict
 from fraudstream.drill.run import Options, planned
 from fraudstream.stack.settings import REPOSITORY, load_settings
@@ -23,7 +25,8 @@ SOUND = {"rows": 90_000, "alerts": 700, "lost": 0, "doubled": 0, "kafka_copies":
 def result(fault: str = "kill_connect", number: int = 1, **changes: Any) -> dict[str, Any]:
     found = {
         "fault": fault, "outcome": "struck", "proof": "pid 7 gone", "rows": 30_000, "kills": 1, "recovery_s": 4.0,
-        "round": number, "seed": 5, "at": 1_800_000_000.0, "seconds": 60.0, "check": SOUND,
+        "rows_meanwhile": 9_000, "round": number, "seed": 5, "plan": [fault], "at": 1_800_000_000.0,
+        "seconds": 60.0, "check": SOUND,
     }  # fmt: skip
     return {**found, **changes}
 
@@ -40,10 +43,13 @@ def result(fault: str = "kill_connect", number: int = 1, **changes: Any) -> dict
         ([result(), result(number=2, outcome="not recovered", recovery_s=None)], "failed"),
         ([result(check={**SOUND, "lost": 1, "failures": ["capture: 1 lost"]})], "failed"),
         ([result(), result(number=2, check={"failures": ["the archive did not catch up"]})], "failed"),
+        ([result(), result(number=2, outcome="not reached", check={"failures": ["a crash"]})], "not proven"),
+        ([result(check={**SOUND, "unproven": ["not proven: anomaly has 3 alerts"]})], "not proven"),
+        ([], "not proven"),
     ],
 )
 def test_a_verdict_is_what_the_worst_round_and_the_rows_allow(results, said):
-    (entry,) = summarised(results, list(FAULTS.values()))
+    (entry,) = summarised(results, [FAULTS["kill_connect"]])
     assert entry["verdict"] == said
 
 
@@ -55,7 +61,7 @@ def test_an_entry_sums_its_rounds_and_a_shared_check_counts_once_in_the_totals()
     results = [
         result(recovery_s=2.0), result("kill_kafka", recovery_s=4.0), result(number=2, recovery_s=10.0, rows=5),
     ]  # fmt: skip
-    connect, broker = summarised(results, list(FAULTS.values()))
+    connect, broker = summarised(results, [FAULTS["kill_connect"], FAULTS["kill_kafka"]])
     assert (connect["fault"], connect["rounds"], connect["kills"], connect["rows"]) == ("kill_connect", 2, 2, 30_005)
     assert connect["recovery_s"] == {"p50": 6.0, "p95": 9.6}
     assert (broker["kafka_copies"], connect["kafka_copies"]) == (3, 6)
@@ -63,7 +69,29 @@ def test_an_entry_sums_its_rounds_and_a_shared_check_counts_once_in_the_totals()
     assert (found["rounds"], found["kills"], found["rows"], found["kafka_copies"]) == (2, 3, 180_000, 6)
     assert found["verdicts"] == {"held": 2, "failed": 0, "not proven": 0, "not run": 0}
     report = {"faults": [connect, broker], "totals": found}
-    assert "3 kills in 2 rounds, 180,000 rows: lost 0, doubled 0, equal copies in Kafka 6" in as_text(report)
+    said = "3 strikes, 3 kills in 2 rounds of 120 s, 180,000 rows: lost 0, doubled 0, equal copies in Kafka 6"
+    assert said in as_text(report)
+
+
+def test_what_no_check_has_looked_at_is_no_zero():
+    unchecked = {"rows": 90_000, "doubled": 0, "lost": None, "kafka_copies": None, "failures": []}
+    results = [result(check=unchecked)]
+    (entry,) = summarised(results, [FAULTS["kill_connect"]])
+    assert (entry["lost"], entry["doubled"], totals([entry], results)["rounds_unchecked"]) == (None, 0, 1)
+    assert totals([entry], results)["lost"] is None
+
+
+def test_a_run_passes_only_with_every_planned_fault_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(drill, "versions", lambda settings: {"spark": "1"})
+    file, rounds = tmp_path / "quick.jsonl", [[FAULTS["kill_connect"], FAULTS["kill_kafka"]]]
+    drill.append_results(file, [result()])
+    assert not drill.assembled(file, load_settings(tmp_path), rounds)["passed"]
+    drill.append_results(file, [result("kill_kafka", outcome="not made", recovery_s=None)])
+    assert drill.assembled(file, load_settings(tmp_path), rounds)["passed"]
+    alone = tmp_path / "alone" / "quick.jsonl"
+    alone.parent.mkdir()
+    drill.append_results(alone, [result("kill_kafka", outcome="not made", recovery_s=None)])
+    assert not drill.assembled(alone, load_settings(tmp_path), [rounds[0][1:]])["passed"]
 
 
 def test_a_full_run_has_its_kills_and_every_other_fault_once_and_is_the_same_for_a_seed():
@@ -92,7 +120,8 @@ def rounds_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             ran.append(number)
             raise KeyboardInterrupt
         ran.append(number)
-        return [result(fault.name, number, seed=seed) for fault in faults]
+        plan = [fault.name for fault in faults]
+        return [result(fault.name, number, seed=seed, plan=plan) for fault in faults]
 
     monkeypatch.setattr(drill, "run_round", run_round)
     monkeypatch.setattr(drill, "versions", lambda settings: {"spark": "1"})
@@ -131,10 +160,81 @@ def test_doubles_and_holes_in_a_tables_log_are_found(tmp_path: Path):
     assert doubles(table, ("id",)) == 2
     assert doubles(table, ("id", "partition")) == 2
     assert doubles(str(tmp_path / "nothing"), ("id",)) == 0
-    assert log_gaps(table) == []
+    assert log_gaps(table) == log_counts(table) == []
     log = tmp_path / "table" / "_delta_log"
     (log / "00000000000000000001.json").unlink()
     (log / "00000000000000000002.json").write_text("")
     wrong = log_gaps(table)
     assert "version 1 is missing" in wrong[0]
     assert "not a commit" in wrong[1]
+
+
+class _Rig:
+    """A rig that writes rows and breaks where it is told to."""
+
+    broken: tuple[str, ...] = ()
+
+    def __init__(self, settings, seed, rate, *, inserts_only=False):
+        self.log, self.home, self.rows = settings.home / "driver.log", settings.home, 0
+
+    def _step(self, name: str) -> None:
+        if name in self.broken:
+            raise RuntimeError(f"{name} broke")
+
+    def start(self) -> None:
+        self._step("start")
+
+    def restore(self) -> None:
+        self._step("restore")
+
+    def end(self) -> None:
+        self._step("end")
+
+    def clear(self) -> None:
+        self._step("clear")
+
+    def written(self) -> int:
+        self.rows += 30_000
+        return self.rows
+
+    def wal(self) -> int:
+        return 1
+
+    def await_recovered(self, wal: int) -> None:
+        self._step("recovery")
+
+    def until(self, done, waiting_for, *, watch=False) -> None:
+        assert done()
+
+
+def _strikes(outcome: Exception | None) -> Fault:
+    def strike(rig, random):
+        if outcome:
+            raise outcome
+        return Struck("pid 7 gone", 1)
+
+    return Fault(name="kill_connect", rows=(4,), must_hold="no loss", strike=strike)
+
+
+@pytest.mark.parametrize(
+    ("broken", "raised", "outcomes", "said"),
+    [
+        ((), None, ["struck", "struck"], "held"),
+        ((), NotStruckError("it lived"), ["not struck", "not struck"], "not proven"),
+        ((), NotMadeError("no disk"), ["not made", "not made"], "not run"),
+        (("start",), None, ["not reached", "not reached"], "not proven"),
+        (("recovery",), None, ["not recovered", "not reached"], "failed"),
+        (("restore",), NotStruckError("it lived"), ["not recovered", "not reached"], "failed"),
+        (("end",), None, ["struck", "struck"], "failed"),
+        (("clear",), None, ["struck", "struck"], "failed"),
+    ],
+)
+def test_whatever_breaks_in_a_round_is_in_its_results(tmp_path, monkeypatch, broken, raised, outcomes, said):
+    monkeypatch.setattr(rounds, "Rig", _Rig)
+    monkeypatch.setattr(_Rig, "broken", broken)
+    monkeypatch.setattr(rounds, "check_up", lambda rig: Checkup(rows=90_000, alerts=700, lost=0, doubled=0))
+    fault = _strikes(raised)
+    found = rounds.run_round(load_settings(tmp_path), [fault, fault], 1, 1, 1000.0, lambda text: None)
+    assert [each["outcome"] for each in found] == outcomes
+    (entry,) = summarised(found, [fault])
+    assert entry["verdict"] == said

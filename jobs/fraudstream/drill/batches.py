@@ -19,17 +19,17 @@ from fraudstream.temperature.averages import TABLE
 _KILLS, _READINGS, _WINDOWS = 3, 50_000, 48
 _WINDOW_S = 600
 _RUN_S = 180.0
+_ASKING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'batch' AND datname = 'office_db'"
 _OPTIONS = ("--engine", "jdbc", "--once", "--again", str(_WINDOWS), "--at")
 
 
 def killed_batch(rig: Rig, random: Random) -> Struck:
-    """The averages of temperatures by JDBC, killed at several points while late readings come, and run again."""
+    """The averages of temperatures by JDBC, killed while it asks and late readings come, and run again."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     _write_readings(rig, end, _READINGS)
     proofs = []
     for number in range(_KILLS):
-        proofs.append(_killed_once(rig, end, random.uniform(4, 16)))
-        _write_readings(rig, end, 1000 + number)
+        proofs.append(_killed_once(rig, end, random.uniform(0, 2), 1000 + number))
     log = rig.home / "batch.log"
     log.unlink(missing_ok=True)
     job = rig.start_job("average_temperature", [*_OPTIONS, end.isoformat()], log)
@@ -43,9 +43,12 @@ def killed_batch(rig: Rig, random: Random) -> Struck:
     return Struck(f"{'; '.join(proofs)}; run again, {_WINDOWS} windows equal PostgreSQL's")
 
 
-def _killed_once(rig: Rig, end: datetime, seconds: float) -> str:
+def _killed_once(rig: Rig, end: datetime, seconds: float, late: int) -> str:
+    """Kill the job some seconds after it has begun to ask the database, readings coming meanwhile."""
     job = rig.start_job("average_temperature", [*_OPTIONS, end.isoformat()], rig.home / "batch.log")
     try:
+        rig.until(lambda: bool(rig.admin(_ASKING)[0][0]) or job.process.poll() is not None, "the job's questions")
+        _write_readings(rig, end, late)
         time.sleep(seconds)
         if job.process.poll() is not None:
             raise NotStruckError(f"the batch job had ended before it was killed after {seconds:.1f} s")
@@ -56,7 +59,7 @@ def _killed_once(rig: Rig, end: datetime, seconds: float) -> str:
             raise NotStruckError("the batch job did not end")
     finally:
         job.stop()
-    return f"pids {pids} killed after {seconds:.1f} s"
+    return f"pids {pids} killed {seconds:.1f} s after its first question"
 
 
 def _write_readings(rig: Rig, end: datetime, count: int) -> None:

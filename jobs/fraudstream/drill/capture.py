@@ -45,6 +45,7 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
 
     def forget(_: str) -> None:
         rig.redelivered_to = offsets.written_lsn(rig.settings, "dbserver1.") or 0
+        rig.redelivered_from = rig.ends()
         kafka.delete_topic(rig.settings, offsets.OFFSETS)
         if offsets.stored_lsn(rig.settings, CONNECTOR) is not None:
             raise NotStruckError("the offsets are still there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from random import Random
@@ -16,6 +17,10 @@ from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import TITLES
 
 _JITTER_S = 3.0
+_MOMENT_S = 0.05  # the CPU times of a process are told in steps of 10 ms
+_TASK_S = 20.0
+# What Spark logs of a task whose Python worker has died.
+_TASK_FAILED = (b"Python worker exited unexpectedly", b"Lost task", b"Connection reset", b"EOFException")
 
 
 def kill_driver(rig: Rig, random: Random) -> Struck:
@@ -58,14 +63,32 @@ def kill_python(rig: Rig, random: Random) -> Struck:
 
 
 def kill_worker(rig: Rig, random: Random) -> Struck:
-    """A Python worker of a task."""
+    """A Python worker in the middle of a task, which fails and is tried again."""
     _wait_a_moment(random)
-    workers = rig.pids()["workers"]
-    _require(bool(workers), "no Python worker was there")
-    victim, since = random.choice(workers), time.monotonic()
+    logged = rig.log.stat().st_size
+    victim, since = _busy_worker(rig), time.monotonic()
     signal_all([victim], signal.SIGKILL)
     _require_gone([victim], "the worker")
-    return Struck(f"worker pid {victim} gone", 1, since)
+    limit = time.monotonic() + _TASK_S
+    while not any(sign in rig.log.read_bytes()[logged:] for sign in _TASK_FAILED):
+        _require(time.monotonic() < limit, f"worker pid {victim} is gone, but no task has failed for it")
+        time.sleep(0.1)
+    return Struck(f"worker pid {victim} gone in a task", 1, since)
+
+
+def _busy_worker(rig: Rig) -> int:
+    """A worker that has just computed for most of a moment."""
+    limit = time.monotonic() + _TASK_S
+    used: dict[int, float] = {}
+    while time.monotonic() < limit:
+        for pid in rig.pids()["workers"]:
+            with contextlib.suppress(psutil.Error):
+                seconds = sum(psutil.Process(pid).cpu_times()[:2])
+                if seconds - used.get(pid, seconds) >= 0.6 * _MOMENT_S:
+                    return pid
+                used[pid] = seconds
+        time.sleep(_MOMENT_S)
+    raise NotStruckError("no Python worker was at work")
 
 
 def kill_component(rig: Rig, random: Random, component: str) -> Struck:
@@ -112,6 +135,9 @@ def kill_all(rig: Rig, random: Random) -> Struck:
     if driver_first:  # it ends with a clear error or waits; the stack comes, and it is started again
         rig.driver = rig.start_job("detect_fraud", ["--with", "archive_alerts,mirror_transactions"], rig.log)
         time.sleep(random.uniform(0, 10))
+        ended = rig.driver.process.poll()
+        if ended is not None and "docs/operations.md: kafka-down" not in rig.driver.last_words():
+            raise FraudstreamError(f"without a broker the driver ended with {ended}: {rig.driver.last_words()}")
     lifecycle.up(rig.settings)
     if driver_first:
         rig.stop_driver()

@@ -47,7 +47,7 @@ class Rig:
         self.config, self.rules_file = self.home / "pipeline.yaml", self.home / "rules.yaml"
         self.log = self.home / "driver.log"
         self._seed, self._rate, self._inserts_only = seed, rate, inserts_only
-        self.redelivered_to = 0
+        self.redelivered_to, self.redelivered_from = 0, dict[str, int]()
         self.driver: Child | None = None
         self.feed: Feed | None = None
         self.environment = {"FRAUDSTREAM_HOME": str(self.home)}
@@ -57,7 +57,8 @@ class Rig:
         lifecycle.purge(self.settings)
         for path in (self.ledger, self.copies, self.log):
             path.unlink(missing_ok=True)
-        self.redelivered_to = 0  # a position up to which capture may have delivered changes again
+        # Changes up to a position may have been delivered again, from these offsets on.
+        self.redelivered_to, self.redelivered_from = 0, {}
         self._write_files()
         self.pipeline: Pipeline = load_pipeline(self.config)
         self.rules = [rule for rule in load_rules(self.rules_file) if rule.status == "live"]
@@ -291,6 +292,8 @@ class Rig:
                 pass  # the broker is on its way
             if watch and not self.is_driving():
                 self.restore()
+            if self.feed is not None and self.feed.error is not None:
+                raise FraudstreamError(f"the producer died: {self.feed.error!r}.")
             if time.monotonic() > limit:
                 raise FraudstreamError(f"waited {PATIENCE_S:.0f} s for {waiting_for}; see {self.log}.")
             time.sleep(_STEP_S)

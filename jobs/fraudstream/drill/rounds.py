@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,48 +23,69 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """One fault's strike: rows written from the end of the one before until all was recovered, the seconds that took,
-    and what became of it: struck, not struck, not made, or not recovered, with the proof or the reason."""
+    """One fault's strike: rows written from the end of the one before until all was recovered and enough were written,
+    those of them until all was recovered, the seconds that took, and what became of it: struck, not struck, not made,
+    not recovered, or not reached, with the proof or the reason."""
 
     fault: str
     outcome: str
     proof: str
-    rows: int
-    kills: int
-    recovery_s: float | None
+    rows: int = 0
+    rows_meanwhile: int = 0
+    kills: int = 0
+    recovery_s: float | None = None
 
 
 def run_round(
     settings: StackSettings, faults: Sequence[Fault], seed: int, number: int, rate: float, say: Say
 ) -> list[dict[str, Any]]:
-    """The round's results, a JSON-ready dictionary per strike with the round's check in each. Everything that it
-    started is stopped when it returns or raises."""
+    """The round's results, a JSON-ready dictionary per fault with the round's plan and its check in each. Whatever goes
+    wrong is one of them; what the round had started is stopped when it returns."""
     random = Random(f"{seed} {number}")
     rig = Rig(settings, seed * 1_000_003 + number, rate, inserts_only=any(fault.gap for fault in faults))
     began = time.time()
+    strikes: list[Strike] = []
+    checkup: Checkup | None = None
+    failures: list[str] = []
     try:
         say(f"round {number}: starting the pipeline, {rate:,.0f} rows/s")
         rig.start()
-        strikes = []
-        for fault in faults:
-            # What strikes often in a round has its rows in all of them together.
-            least = ENOUGH_ROWS if faults.count(fault) == 1 else 0
-            strikes.append(strike(rig, fault, random, say, least))
-            if strikes[-1].outcome == "not recovered":
-                break
-        if strikes[-1].outcome == "not recovered":
-            checkup, failure = None, strikes[-1].proof
-        elif faults[-1].end:
-            checkup, failure = check_tables(rig), ""
-        else:
-            checkup, failure = _ended(rig, say)
+        _strike_all(rig, faults, random, say, strikes)
+        checkup = check_tables(rig) if faults[-1].end else _ended(rig, say)
+    except Exception as error:
+        failures.append(_said(error))
+        say(f"  the round ends: {failures[0]}")
     finally:
-        rig.clear()
+        failures += _cleared(rig)
+    strikes += [
+        Strike(fault=fault.name, outcome="not reached", proof=f"the round had ended: {failures[0]}")
+        for fault in faults[len(strikes) :]
+    ]
+    check = {**(asdict(checkup) if checkup else {}), "failures": [*(checkup.failures if checkup else []), *failures]}
+    if check["failures"] and rig.log.exists():
+        shutil.copy(rig.log, rig.home / f"driver-{seed}-{number}.log")
     shared = {
-        "round": number, "seed": seed, "at": round(began, 1), "seconds": round(time.time() - began, 1),
-        "check": asdict(checkup) if checkup else {"failures": [failure]},
+        "round": number, "seed": seed, "plan": [fault.name for fault in faults], "at": round(began, 1),
+        "seconds": round(time.time() - began, 1), "check": check,
     }  # fmt: skip
     return [{**asdict(each), **shared} for each in strikes]
+
+
+def _strike_all(rig: Rig, faults: Sequence[Fault], random: Random, say: Say, strikes: list[Strike]) -> None:
+    """Add a strike per fault. Raises FraudstreamError when the pipeline has not recovered from one."""
+    for fault in faults:
+        # What strikes often in a round has its rows in all of them together.
+        strikes.append(strike(rig, fault, random, say, ENOUGH_ROWS if faults.count(fault) == 1 else 0))
+        if strikes[-1].outcome == "not recovered":
+            raise FraudstreamError(f"{fault.name}: {strikes[-1].proof}")
+
+
+def _cleared(rig: Rig) -> list[str]:
+    try:
+        rig.clear()
+        return []
+    except Exception as error:
+        return [f"stopping: {_said(error)}"]
 
 
 def strike(rig: Rig, fault: Fault, random: Random, say: Say, least: int = 0) -> Strike:
@@ -71,40 +93,48 @@ def strike(rig: Rig, fault: Fault, random: Random, say: Say, least: int = 0) -> 
     say(f"  {fault.name}: must hold: {fault.must_hold}")
     before, wal = rig.written(), rig.wal()
 
-    def outcome(name: str, proof: str, kills: int = 0, recovery_s: float | None = None) -> Strike:
-        say(f"  {fault.name}: {name}: {proof}" + (f"; recovered after {recovery_s:.1f} s" if recovery_s else ""))
-        rows = rig.written() - before
-        return Strike(fault=fault.name, outcome=name, proof=proof, rows=rows, kills=kills, recovery_s=recovery_s)
+    def outcome(name: str, proof: str, **more: Any) -> Strike:
+        recovered = more.get("recovery_s")
+        say(f"  {fault.name}: {name}: {proof}" + (f"; recovered after {recovered:.1f} s" if recovered else ""))
+        return Strike(fault=fault.name, outcome=name, proof=proof, rows=rig.written() - before, **more)
 
     try:
         struck = fault.strike(rig, random)
         if fault.end:
-            return outcome("struck", struck.proof, struck.kills)
+            return outcome("struck", struck.proof, kills=struck.kills)
         rig.restore()
         rig.await_recovered(wal)
-        recovery_s = round(time.monotonic() - struck.since, 2)
+        recovery_s, meanwhile = round(time.monotonic() - struck.since, 2), rig.written() - before
+        if not meanwhile:
+            raise NotStruckError("nothing was written meanwhile")
         rig.until(lambda: rig.written() - before >= least, f"{least:,} rows", watch=True)
-        return outcome("struck", struck.proof, struck.kills, recovery_s)
-    except NotStruckError as seen:
-        rig.restore()
-        return outcome("not struck", str(seen))
-    except NotMadeError as reason:
-        return outcome("not made", str(reason))
+        return outcome(
+            "struck", struck.proof, kills=struck.kills, recovery_s=recovery_s, rows_meanwhile=meanwhile
+        )  # fmt: skip
+    except (NotStruckError, NotMadeError) as reason:
+        name, said = "not struck" if isinstance(reason, NotStruckError) else "not made", str(reason)
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        said = str(error) if isinstance(error, FraudstreamError) else f"{type(error).__name__}: {error} ({where.name})"
-        return outcome("not recovered", said)
-
-
-def _ended(rig: Rig, say: Say) -> tuple[Checkup | None, str]:
-    say("  catching up and checking against ledger and oracle")
+        return outcome("not recovered", _said(error))
     try:
-        rig.end()
-        checkup = check_up(rig)
-    except FraudstreamError as error:
-        return None, str(error)
+        rig.restore()
+    except Exception as error:
+        return outcome("not recovered", f"{name}: {said}; then {_said(error)}")
+    return outcome(name, said)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, FraudstreamError):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({where.name})"
+
+
+def _ended(rig: Rig, say: Say) -> Checkup:
+    say("  catching up and checking against ledger and oracle")
+    rig.end()
+    checkup = check_up(rig)
     say(
         f"  {checkup.rows:,} records, {checkup.alerts:,} alerts: lost {checkup.lost}, doubled {checkup.doubled}, "
         f"copies in Kafka {checkup.kafka_copies}" + "".join(f"\n  - {failure}" for failure in checkup.failures)
     )
-    return checkup, ""
+    return checkup

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -128,7 +130,14 @@ def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:
 def free_ports() -> dict[str, int]:
     """Four ports that were free just now, by the names of docker/.env: for a private stack beside others."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in PORTS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {name: each.getsockname()[1] for name, each in zip(PORTS, sockets, strict=True)}
+        return {name: _free_port(held) for name in PORTS}
+
+
+def _free_port(held: ExitStack) -> int:
+    # Below those that the kernel gives to outgoing connections, of which one could take the port of a component that
+    # starts again.
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with contextlib.suppress(OSError):
+            held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return port
