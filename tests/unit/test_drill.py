@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -17,6 +17,7 @@ from fraudstream.drill.checkup import Checkup, doubles, log_counts, log_gaps
 from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError, Struck
 from fraudstream.drill.report import as_text, summarised, totals, verdict
 from fraudstream.drill.run import Options, planned
+from fraudstream.errors import Runbook
 from fraudstream.stack.settings import REPOSITORY, load_settings
 
 SOUND = {"rows": 90_000, "alerts": 700, "lost": 0, "doubled": 0, "kafka_copies": 3, "quarantined": 0, "failures": []}
@@ -151,6 +152,13 @@ def test_every_row_of_a_fault_is_in_the_matrix_of_the_handbook():
     text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     listed = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")}
     assert {name for name in FAULTS if not any(f"`{name}`" in cell for cell in listed)} == set()
+
+
+def test_every_runbook_is_drilled():
+    """But for the one of Prometheus, which the tests of the metrics exercise."""
+    drills = (REPOSITORY / "jobs" / "fraudstream" / "drill").glob("*.py")
+    code = "".join(path.read_text(encoding="utf-8") for path in drills)
+    assert {name for name in get_args(Runbook) if f'"{name}"' not in code} == {"metrics-gone"}
 
 
 def test_doubles_and_holes_in_a_tables_log_are_found(tmp_path: Path):

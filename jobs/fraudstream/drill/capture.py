@@ -16,10 +16,13 @@ from fraudstream.drill.means import repaired
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.limits import load_limits
 from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import log_file
 
 _KILLS_IN_SNAPSHOT = (0.3, 0.7)
+_FAILS_WITHIN_S = 30.0
 
 
 def rotated_password(rig: Rig, random: Random) -> Struck:
@@ -33,11 +36,17 @@ def rotated_password(rig: Rig, random: Random) -> Struck:
         return "FAILED" in connect.connector_status(rig.settings, CONNECTOR)["tasks"]
 
     rig.until(failed, "the connector's failure")
+    seconds = time.monotonic() - since
+    if seconds > _FAILS_WITHIN_S:
+        raise FraudstreamError(f"the connector failed only after {seconds:.0f} s")
+    doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
+    if not any(each.name == "connector-failed" for each in doctor.look()[1]):
+        raise FraudstreamError("the doctor does not name connector-failed")
     trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
     logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
     if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):
         raise FraudstreamError("the password stands in a log or an answer")
-    return Struck(f"failed after {time.monotonic() - since:.1f} s: {trace[:160]}")
+    return Struck(f"failed after {seconds:.1f} s: {trace[:160]}")
 
 
 def lost_offsets(rig: Rig, random: Random) -> Struck:

@@ -12,14 +12,16 @@ import psutil
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.drill.signals import family, signal_all
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, Runbook
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.limits import load_limits
 from fraudstream.stack.processes import TITLES
 
 _SECOND_START_S = 120.0
 
 
-def freeze(rig: Rig, pids: list[int], what: str, seconds: float) -> Struck:
-    """Processes stopped for a while, as by a pause of the machine."""
+def freeze(rig: Rig, pids: list[int], what: str, seconds: float, runbook: Runbook | None) -> Struck:
+    """Processes stopped for a while, as by a pause of the machine; meanwhile the doctor must say so."""
     if not pids:
         raise NotStruckError(f"{what} did not run")
     signal_all(pids, signal.SIGSTOP)
@@ -28,10 +30,16 @@ def freeze(rig: Rig, pids: list[int], what: str, seconds: float) -> Struck:
         states = {psutil.Process(pid).status() for pid in pids}
         if states != {psutil.STATUS_STOPPED}:
             raise NotStruckError(f"{what} was {', '.join(sorted(states))}")
-        time.sleep(seconds)
+        limit = time.monotonic() + seconds
+        doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
+        while runbook and not any(each.name == runbook for each in doctor.look()[1]):
+            if time.monotonic() > limit:
+                raise FraudstreamError(f"the doctor did not name {runbook} within {seconds:.0f} s")
+        time.sleep(max(0.0, limit - time.monotonic()))
     finally:
         signal_all(pids, signal.SIGCONT)
-    return Struck(f"{what}, pids {pids}, stopped for {seconds:.0f} s")
+    said = f"; the doctor said {runbook}" if runbook else ""
+    return Struck(f"{what}, pids {pids}, stopped for {seconds:.0f} s{said}")
 
 
 def zombie_driver(rig: Rig, random: Random) -> Struck:
@@ -75,10 +83,12 @@ def _component(name: str) -> Callable[[Rig], list[int]]:
     return pids
 
 
-def _frozen(name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float) -> Fault:
+def _frozen(
+    name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float, runbook: Runbook | None = None
+) -> Fault:
     return Fault(
-        name=f"freeze_{name}", rows=(8,), must_hold="no loss; all goes on when it thaws",
-        strike=lambda rig, random: freeze(rig, pids(rig), what, seconds),
+        name=f"freeze_{name}", rows=(8,), must_hold="the doctor says so; no loss; all goes on when it thaws",
+        strike=lambda rig, random: freeze(rig, pids(rig), what, seconds, runbook),
     )  # fmt: skip
 
 
@@ -92,9 +102,9 @@ FROZEN = (
         name="zombie_driver", rows=(3,), must_hold="the second start is refused while the first is frozen; it goes on",
         strike=zombie_driver,
     ),
-    _frozen("connect", TITLES["connect"], _component("connect"), 75),
-    _frozen("kafka", TITLES["kafka"], _component("kafka"), 75),
-    _frozen("postgres", TITLES["postgres"], _component("postgres"), 20),
-    _frozen("jvm", "the driver's JVM", lambda rig: rig.pids()["jvm"], 20),
+    _frozen("connect", TITLES["connect"], _component("connect"), 75, "connect-down"),
+    _frozen("kafka", TITLES["kafka"], _component("kafka"), 75, "kafka-down"),
+    _frozen("postgres", TITLES["postgres"], _component("postgres"), 30, "postgres-down"),
+    _frozen("jvm", "the driver's JVM", lambda rig: rig.pids()["jvm"], 30, "driver-frozen"),
     _frozen("workers", "the driver's Python workers", lambda rig: rig.pids()["workers"], 20),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from pathlib import Path
 from random import Random
 
 import psutil
@@ -17,7 +18,7 @@ from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import TITLES
 
 _JITTER_S = 3.0
-_MOMENT_S = 0.05  # the CPU times of a process are told in steps of 10 ms
+_MOMENT_S = 0.002
 _TASK_S = 20.0
 # What Spark logs of a task whose Python worker has died.
 _TASK_FAILED = (b"Python worker exited unexpectedly", b"Lost task", b"Connection reset", b"EOFException")
@@ -77,16 +78,20 @@ def kill_worker(rig: Rig, random: Random) -> Struck:
 
 
 def _busy_worker(rig: Rig) -> int:
-    """A worker that has just computed for most of a moment."""
+    """A worker that is stopped while it computes."""
     limit = time.monotonic() + _TASK_S
-    used: dict[int, float] = {}
     while time.monotonic() < limit:
-        for pid in rig.pids()["workers"]:
-            with contextlib.suppress(psutil.Error):
-                seconds = sum(psutil.Process(pid).cpu_times()[:2])
-                if seconds - used.get(pid, seconds) >= 0.6 * _MOMENT_S:
+        workers = rig.pids()["workers"]
+        for pid in workers:
+            with contextlib.suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                if process.ppid() not in workers:
+                    continue  # the daemon that makes them
+                process.suspend()
+                # Not in a system call, as one that waits for its next task is.
+                if Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").startswith(("-1", "running")):
                     return pid
-                used[pid] = seconds
+                process.resume()
         time.sleep(_MOMENT_S)
     raise NotStruckError("no Python worker was at work")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from fraudstream import documents
 from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.means import refused
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
-from fraudstream.errors import Runbook
-from fraudstream.stack import kafka
+from fraudstream.errors import FraudstreamError, GuardError, Runbook
+from fraudstream.stack import kafka, lifecycle
 from fraudstream.streams import manifest, record
 
 _ROW = {"id": 1, "user_id": 7, "amount": "1.00", "card_type": None, "merchant_id": 1, "created_at": 1700000000000000}
@@ -30,7 +31,22 @@ def refused_starts(rig: Rig, random: Random) -> Struck:
     for runbook, mistake in _MISTAKES:
         with mistake(rig) as config:
             refused(rig, "detect_fraud", config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
-    return Struck(f"refused: {', '.join(runbook for runbook, _ in _MISTAKES)}")
+    _without_identity(rig)
+    return Struck(f"refused: {', '.join([*(runbook for runbook, _ in _MISTAKES), 'replica-identity'])}")
+
+
+def _without_identity(rig: Rig) -> None:
+    """A table whose updates would come without the row they change: the connector is not registered."""
+    rig.admin("ALTER TABLE public.transactions REPLICA IDENTITY NOTHING")
+    try:
+        lifecycle.up(rig.settings)
+    except GuardError as refusal:
+        if refusal.runbook != "replica-identity":
+            raise
+    else:
+        raise FraudstreamError("a table without a replica identity was not refused")
+    finally:
+        rig.admin("ALTER TABLE public.transactions REPLICA IDENTITY FULL")
 
 
 @contextmanager
@@ -66,6 +82,28 @@ def flattened(rig: Rig) -> Iterator[Path]:
     """A topic of rows without what was done to them."""
     with _topic(rig, "drill.flattened", [({"user_id": 7}, _ROW)]) as config:
         yield config
+
+
+@contextmanager
+def other_jars(rig: Rig) -> Iterator[Path]:
+    """A jar of another version than the lock's."""
+    jar = rig.home / "postgresql-42.7.1.jar"
+    with zipfile.ZipFile(jar, "w"):
+        pass
+    rig.environment["SPARK_SUBMIT_ARGS"] = f"--jars {jar}"
+    try:
+        yield rig.config
+    finally:
+        del rig.environment["SPARK_SUBMIT_ARGS"]
+
+
+@contextmanager
+def other_kind(rig: Rig) -> Iterator[Path]:
+    """A rule that from now on corrects, which no version before it did."""
+    rules = documents.load(rig.rules_file, "start the drill anew")
+    rules[next(rule.name for rule in rig.rules if not rule.stateless)]["corrections"] = "on"
+    with _spoilt(rig.rules_file, yaml.safe_dump(rules).encode()):
+        yield rig.config
 
 
 @contextmanager
@@ -119,6 +157,8 @@ _MISTAKES: tuple[tuple[Runbook, Callable[[Rig], AbstractContextManager[Path]]], 
     ("rule-record", spoilt_record),
     ("topic-key", keyed_by_id),
     ("topic-flattened", flattened),
+    ("wrong-versions", other_jars),
+    ("version-border", other_kind),
     ("kafka-down", without_kafka),
 )
 REFUSALS = (

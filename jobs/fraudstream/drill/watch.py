@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import psycopg2
+
 from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.records import poison
-from fraudstream.drill.rig import Rig
-from fraudstream.errors import Runbook
+from fraudstream.drill.rig import CONNECTOR, Rig
+from fraudstream.drill.signals import signal_all
+from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.health.doctor import Doctor
 from fraudstream.health.limits import Limits, load_limits
-from fraudstream.stack import kafka, postgres
+from fraudstream.stack import connect, kafka, lifecycle, postgres
 from fraudstream.streams import progress
 
 Look = tuple[Limits, Path]
+_CANARY_S = 120.0
 
 
 def doctor_names(rig: Rig, random: Random) -> Struck:
-    """One condition after the other."""
-    for runbook, condition in _CONDITIONS:
+    """One condition after the other; the doctor names it, and before and after it finds nothing of the kind."""
+    for runbooks, condition in _CONDITIONS:
+        usual = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
+        rig.until(lambda: not _named(usual, runbooks), f"the end of {', '.join(runbooks)}")  # noqa: B023
         with condition(rig, random) as (limits, rules):
             doctor = Doctor(rig.settings, rig.pipeline, limits, rules)
+            rig.until(lambda: _named(doctor, runbooks) == set(runbooks), f"{', '.join(runbooks)}")  # noqa: B023
+    names = [runbook for runbooks, _ in _CONDITIONS for runbook in runbooks]
+    return Struck(f"named: {', '.join(names)}")
 
-            def is_named(doctor: Doctor = doctor, name: Runbook = runbook) -> bool:
-                return any(each.name == name and each.next for each in doctor.look()[1])
 
-            rig.until(is_named, f"the doctor's {runbook}")
-    return Struck(f"named: {', '.join(runbook for runbook, _ in _CONDITIONS)}")
+def _named(doctor: Doctor, runbooks: tuple[Runbook, ...]) -> set[Runbook]:
+    return {each.name for each in doctor.look()[1] if each.name in runbooks and each.next}
 
 
 @contextmanager
@@ -88,15 +96,97 @@ def _uncounted(rig: Rig, random: Random) -> Iterator[Look]:
         rig.restore()
 
 
-_CONDITIONS: tuple[tuple[Runbook, Callable[[Rig, Random], AbstractContextManager[Look]]], ...] = (
-    ("postgres-down", lambda rig, _: _stopped(rig, postgres.halt)),
-    ("kafka-down", lambda rig, _: _stopped(rig, kafka.halt)),
-    ("quarantine-growing", _poisoned),
-    ("query-behind", _behind),
-    ("small-files", _many_files),
-    ("disk-low", _little_room),
-    ("alerts-over-budget", _small_budget),
-    ("records-unaccounted", _uncounted),
+@contextmanager
+def _killed_driver(rig: Rig, random: Random) -> Iterator[Look]:
+    assert rig.driver is not None
+    signal_all([rig.driver.process.pid, *rig.pids()["jvm"]], signal.SIGKILL)
+    rig.driver.process.wait(10)
+    try:
+        yield load_limits(), rig.rules_file
+    finally:
+        rig.restore()
+
+
+@contextmanager
+def _frozen_driver(rig: Rig, random: Random) -> Iterator[Look]:
+    pids = rig.pids()["jvm"]
+    signal_all(pids, signal.SIGSTOP)
+    try:
+        yield load_limits(), rig.rules_file
+    finally:
+        signal_all(pids, signal.SIGCONT)
+
+
+@contextmanager
+def _without_connector(rig: Rig, random: Random) -> Iterator[Look]:
+    connect.delete_connector(rig.settings, CONNECTOR)
+    try:
+        yield load_limits(), rig.rules_file
+    finally:
+        lifecycle.up(rig.settings)  # it goes on where it was
+
+
+@contextmanager
+def _stopped_connector(rig: Rig, random: Random) -> Iterator[Look]:
+    """Nobody reads the slot, and a moment or a byte is too much."""
+    connect.stop_connector(rig.settings, CONNECTOR)
+    try:
+        yield replace(load_limits(), slot_inactive_s=0, slot_left_percent=100), rig.rules_file
+    finally:
+        lifecycle.up(rig.settings)
+
+
+@contextmanager
+def _locked_heartbeat(rig: Rig, random: Random) -> Iterator[Look]:
+    database = psycopg2.connect(rig.settings.dsn("postgres"))
+    try:
+        database.cursor().execute("LOCK TABLE dbz.heartbeat IN EXCLUSIVE MODE")
+        yield replace(load_limits(), heartbeat_s=12), rig.rules_file
+    finally:
+        database.close()
+
+
+@contextmanager
+def _late_canary(rig: Rig, random: Random) -> Iterator[Look]:
+    """A canary that nobody captures in time; the next one is."""
+    connect.stop_connector(rig.settings, CONNECTOR)
+    try:
+        _send_canary(rig, "1s", 1)
+        yield load_limits(), rig.rules_file
+    finally:
+        lifecycle.up(rig.settings)
+        rig.await_recovered(rig.wal())
+        _send_canary(rig, "60s", 0)
+
+
+def _send_canary(rig: Rig, within: str, code: int) -> None:
+    log = rig.home / "canary.log"
+    sending = rig.start_job("send_canary", ["--rules-file", str(rig.rules_file), "--within", within], log)
+    try:
+        sending.process.wait(_CANARY_S)
+    finally:
+        sending.stop()
+    if sending.process.returncode != code:
+        raise FraudstreamError(f"the canary ended with {sending.process.returncode}: {sending.last_words()}")
+
+
+Condition = Callable[[Rig, Random], AbstractContextManager[Look]]
+_CONDITIONS: tuple[tuple[tuple[Runbook, ...], Condition], ...] = (
+    (("postgres-down",), lambda rig, _: _stopped(rig, postgres.halt)),
+    (("kafka-down",), lambda rig, _: _stopped(rig, kafka.halt)),
+    (("connect-down",), lambda rig, _: _stopped(rig, connect.halt)),
+    (("connector-missing",), _without_connector),
+    (("connector-paused", "slot-inactive", "slot-near-cap"), _stopped_connector),
+    (("heartbeat-stale",), _locked_heartbeat),
+    (("driver-frozen",), _frozen_driver),
+    (("driver-dead",), _killed_driver),
+    (("canary-late",), _late_canary),
+    (("quarantine-growing",), _poisoned),
+    (("query-behind",), _behind),
+    (("small-files",), _many_files),
+    (("disk-low",), _little_room),
+    (("alerts-over-budget",), _small_budget),
+    (("records-unaccounted",), _uncounted),
 )
 WATCH = (
     Fault(
