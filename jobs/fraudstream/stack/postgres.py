@@ -22,6 +22,7 @@ from fraudstream.stack.processes import log_file, start, stop, tail, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
 
 SQL = DOCKER / "postgres"
+_NOBODY = 65534
 _HBA = """\
 # TYPE  DATABASE  USER  ADDRESS       METHOD
 host    all       all   127.0.0.1/32  scram-sha-256
@@ -46,18 +47,18 @@ def binaries() -> Path:
 def launch(settings: StackSettings, passwords: Mapping[str, str]) -> None:
     """Start PostgreSQL, making its data directory first where there is none. Does not wait."""
     data = data_folder(settings)
-    user = _unprivileged_user(data)
+    user, prefix = _servant(data)
     if not (data / "complete").exists():
         shutil.rmtree(data, ignore_errors=True)
-        _initialise(settings, passwords["postgres"], user)
+        _initialise(settings, passwords["postgres"], user, prefix)
     _drop_stale_lock(data)
     _install(SQL / "postgresql.conf", data / "postgresql.conf", user)
     start(
         settings,
         "postgres",
-        [*_prefix(data, user), binaries() / "postgres", "-D", data, "-p", str(settings.postgres_port),
+        [*prefix, binaries() / "postgres", "-D", data, "-p", str(settings.postgres_port),
          "-c", "listen_addresses=localhost", "-c", "unix_socket_directories="],
-        user=None if _prefix(data, user) else user,
+        user=user,
     )  # fmt: skip
 
 
@@ -175,7 +176,7 @@ def _run_sql(settings: StackSettings, path: Path, passwords: Mapping[str, str]) 
         raise StackError(f"{path}: {' '.join(answer.stderr.split())}")
 
 
-def _initialise(settings: StackSettings, password: str, user: int | None) -> None:
+def _initialise(settings: StackSettings, password: str, user: int | None, prefix: Sequence[str]) -> None:
     data = data_folder(settings)
     data.mkdir(parents=True, mode=0o700)
     secret = settings.folder / "initdb.password"
@@ -184,7 +185,6 @@ def _initialise(settings: StackSettings, password: str, user: int | None) -> Non
     if user is not None:
         os.chown(data, user, user)
         os.chown(secret, user, user)
-    prefix = _prefix(data, user)
     command: Sequence[str | Path] = [
         *prefix, binaries() / "initdb", "-D", data, "-U", "postgres", f"--pwfile={secret}", "--auth=scram-sha-256",
         "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
@@ -195,8 +195,7 @@ def _initialise(settings: StackSettings, password: str, user: int | None) -> Non
         with log.open("wb") as output:
             done = subprocess.run(
                 command, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False,
-                user=None if prefix else user, group=None if prefix else user,
-                extra_groups=None if prefix or user is None else [],
+                user=user, group=user, extra_groups=None if user is None else [],
             )  # fmt: skip
     except PermissionError as error:
         raise StackError(_unreachable(error.filename or str(data))) from error
@@ -205,6 +204,8 @@ def _initialise(settings: StackSettings, password: str, user: int | None) -> Non
     if done.returncode:
         lines = " | ".join(tail(log, 3))
         shutil.rmtree(data, ignore_errors=True)
+        if prefix and "unshare" in lines:
+            raise StackError(f"{_unreachable(str(data))} ({lines})")
         raise StackError(f"initdb failed; see {log}, which ends: {lines}")
     (data / "pg_hba.conf").write_text(_HBA, encoding="utf-8")
 
@@ -215,28 +216,28 @@ def _install(source: Path, target: Path, user: int | None) -> None:
         os.chown(target, user, user)
 
 
-def _unprivileged_user(data: Path) -> int | None:
-    """The uid that PostgreSQL runs as when we are root, which it refuses; None: as ourselves."""
+def _servant(data: Path) -> tuple[int | None, list[str]]:
+    """Who PostgreSQL runs as, as it refuses to be root: the uid (None: ourselves), and a command to put before its own.
+
+    Where root's folders (a clone in /root) are closed to other users, it runs as ourselves under another number."""
     if os.geteuid() != 0:
-        return None
+        return None, []
+    user = _unprivileged_user(data)
+    if all(_enterable(path, user) for path in (data, binaries())):
+        return user, []
+    helper = shutil.which("unshare")
+    if helper is None:
+        raise StackError(_unreachable(str(data)))
+    return None, [helper, "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--"]
+
+
+def _unprivileged_user(data: Path) -> int:
     if data.exists() and data.stat().st_uid:
         return data.stat().st_uid
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid
-    return 65534
-
-
-def _prefix(data: Path, user: int | None) -> list[str]:
-    """A command put before PostgreSQL's when root's folders (a clone in /root) are closed to its user: it keeps the
-    one capability that opens them."""
-    if user is None or all(_enterable(path, user) for path in (data, binaries())):
-        return []
-    helper = shutil.which("setpriv")
-    if helper is None:
-        raise StackError(_unreachable(str(data)))
-    return [helper, f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=+dac_override",
-            "--ambient-caps=+dac_override"]  # fmt: skip
+    return _NOBODY
 
 
 def _enterable(path: Path, user: int) -> bool:
