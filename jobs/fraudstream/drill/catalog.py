@@ -12,13 +12,12 @@ _ALL = (
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 # Groups of faults that share a pipeline and a check.
 QUICK = (
-    "kill_worker kill_connect kill_kafka kill_postgres kill_driver kill_all",
-    "poison copies strange_times added_column broken_rules second_writer second_driver overlapping",
-    "rotated_password checkpoint_deleted checkpoint_damaged lost_offsets",
+    "kill_worker kill_connect kill_kafka kill_postgres kill_driver poison copies strange_times added_column",
+    "second_driver second_writer broken_rules overlapping rotated_password checkpoint_deleted lost_offsets",
 )
 _MORE = (
+    "checkpoint_damaged refused_starts doctor_names zombie_driver killed_batch deleted_alerts",
     "kill_after_offsets kill_after_kafka kill_after_delta kill_before_commit kill_jvm kill_python",
-    "refused_starts doctor_names zombie_driver killed_batch deleted_alerts",
     "freeze_connect freeze_kafka freeze_postgres freeze_jvm freeze_workers copy huge_transaction full_disk full_broker",
     "advanced_slot lost_slot kill_in_snapshot lost_log",
     "truncated_topic",
@@ -27,6 +26,6 @@ _MORE = (
 FULL = (*QUICK, *_MORE)
 # How often each kill comes in a storm, relative to the others.
 STORM = {
-    "kill_worker": 28, "kill_stack": 24, "kill_connect": 16, "kill_postgres": 13, "kill_kafka": 8, "kill_driver": 4,
-    "kill_jvm": 2, "kill_python": 2, "kill_all": 3,
+    "kill_worker": 40, "kill_stack": 26, "kill_connect": 12, "kill_postgres": 10, "kill_kafka": 5, "kill_driver": 3,
+    "kill_jvm": 1, "kill_python": 1, "kill_all": 2,
 }  # fmt: skip

@@ -88,8 +88,10 @@ def _busy_worker(rig: Rig) -> int:
                 if process.ppid() not in workers:
                     continue  # the daemon that makes them
                 process.suspend()
-                # Not in a system call, as one that waits for its next task is.
-                if Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").startswith(("-1", "running")):
+                while process.status() != psutil.STATUS_STOPPED:
+                    time.sleep(0.0002)
+                # -1: not in a system call, as one is that waits for its next task.
+                if Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").startswith("-1"):
                     return pid
                 process.resume()
         time.sleep(_MOMENT_S)
