@@ -6,6 +6,7 @@ from typing import Literal
 
 # The headings of docs/operations.md that say what to do.
 Runbook = Literal[
+    "access-denied",
     "alerts-over-budget",
     "canary-late",
     "checkpoint-damaged",
@@ -57,6 +58,8 @@ def head_of(text: str) -> str:
 _SIGNS: tuple[tuple[str, Runbook], ...] = (
     ("No space left on device", "disk-full"),
     ("KAFKA_DATA_LOSS", "records-gone"),
+    ("AuthorizationException", "access-denied"),
+    ("SaslAuthenticationException", "access-denied"),
     ("UnknownTopicOrPartition", "topic-missing"),
     ("not present in metadata", "topic-missing"),
     ("STREAMING_CHECKPOINT", "checkpoint-damaged"),

@@ -12,9 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from pyspark.errors import StreamingQueryException
 
-from fraudstream.errors import StackError
+from fraudstream.errors import StackError, with_runbook
 from fraudstream.stack import access, connect, kafka, lifecycle
 from fraudstream.stack.processes import COMPONENTS, process_of
 from fraudstream.stack.settings import StackSettings
@@ -168,6 +176,22 @@ def test_everything_listens_on_the_loopback_interface_only(ran: World):
         listening = [each.laddr.ip for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
         assert listening
         assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}, component
+
+
+def test_a_rule_that_lost_its_access_stops_by_name_and_goes_on_when_it_has_it_again(ran: World):
+    client = kafka.admin(ran.settings)
+    resource = (ResourceType.TOPIC, access.ALERTS, ResourcePatternType.PREFIXED)
+    right = AclBindingFilter(*resource, "User:spark", "*", AclOperation.WRITE, AclPermissionType.ALLOW)
+    taken = client.delete_acls([right])[right].result(30)
+    assert len(taken) == 1
+    ran.sql("insert into transactions (user_id, amount) values (8, 4900)")
+    ran.wait_for_row(601)
+    with pytest.raises(StreamingQueryException) as refusal:
+        ran.judge()
+    assert "[docs/operations.md: access-denied]" in with_runbook(str(refusal.value))
+    access.grant(ran.settings, client)
+    ran.judge()
+    assert ran.assert_exact()["high_amount"] == 151
 
 
 def test_no_password_is_in_a_file_a_topic_or_an_answer(ran: World):

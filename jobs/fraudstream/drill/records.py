@@ -12,11 +12,16 @@ from typing import Any
 
 import psycopg2
 from confluent_kafka import Producer
+from deltalake import DeltaTable
 
 from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.rig import Rig
+from fraudstream.drill.means import repaired
+from fraudstream.drill.rig import MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
+from fraudstream.errors import FraudstreamError
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.limits import load_limits
 from fraudstream.stack import kafka
 
 _USER = 2_100_000
@@ -24,6 +29,7 @@ _COLUMNS = "id, user_id, amount::text, card_type, merchant_id, created_at"
 _HUGE = 200_000
 _COPIED = 20_000
 _OVERLAPS = 5
+_RENAMED = 200
 _MAX_BYTES = 262_144
 POISON: tuple[bytes, ...] = (
     b"\xff\xfe\x00", b"null", b"{}", b"[]", b"17", b'"text"', b'{"before":null,"after":{"id":1,"user_id":',
@@ -93,6 +99,26 @@ def added_column(rig: Rig, random: Random) -> Struck:
     rig.until(lambda: rig.written() > before + 5000, "rows with the new column")
     rig.admin("ALTER TABLE public.transactions DROP COLUMN drilled")
     return Struck(f"{rig.written() - before} rows with one column more")
+
+
+def renamed_column(rig: Rig, random: Random) -> Struck:
+    """A column that the rules need renamed under load, rows written by its new name, and named back."""
+    rig.admin("ALTER TABLE public.transactions RENAME COLUMN amount TO total")
+    rig.write(
+        "INSERT INTO public.transactions (user_id, total, card_type, merchant_id)"
+        f" SELECT {_USER + 30_000} + n, 10 + n, 'VISA', 1 FROM generate_series(1, {_RENAMED}) AS n"
+        f" RETURNING {_COLUMNS.replace('amount', 'total')}"
+    )
+    rig.admin("ALTER TABLE public.transactions RENAME COLUMN total TO amount")
+    wal = rig.wal()
+    rig.until(lambda: rig.captured(wal), "capture")
+    ends = rig.ends()
+    rig.until(lambda: not rig.behind([MIRROR], ends), "the mirror", watch=True)
+    quarantined = DeltaTable(rig.pipeline.table("quarantine")).to_pyarrow_dataset().count_rows()
+    doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
+    if not any(each.name == "quarantine-growing" for each in doctor.look()[1]):
+        raise FraudstreamError(f"{quarantined} records are in quarantine, and the doctor does not say so")
+    return Struck(f"{_RENAMED} rows without the column; {quarantined} in quarantine; repair: {repaired(rig, 'rows')}")
 
 
 def huge_transaction(rig: Rig, random: Random) -> Struck:
@@ -177,6 +203,10 @@ INPUT = (
         must_hold="alerts are those of the order and of event times; far-future rows are unjudged and stop nothing",
     ),
     Fault(name="added_column", rows=(22,), strike=added_column, must_hold="rows go on with none of their fields null"),
+    Fault(
+        name="renamed_column", rows=(22,), strike=renamed_column, gap=True,
+        must_hold="rows without a needed column are quarantined, and told; a repair brings them to the mirror",
+    ),
     Fault(
         name="huge_transaction", rows=(24,), strike=huge_transaction, must_hold="all rows, in their order, once"
     ),
