@@ -64,6 +64,8 @@ _SIGNS: tuple[tuple[str, Runbook], ...] = (
     ("not present in metadata", "topic-missing"),
     ("STREAMING_CHECKPOINT", "checkpoint-damaged"),
     ("STATE_STORE", "checkpoint-damaged"),
+    ("Incomplete log file", "checkpoint-damaged"),
+    ("Failed to read log file", "checkpoint-damaged"),
 )
 
 
