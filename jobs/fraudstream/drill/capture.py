@@ -23,6 +23,7 @@ from fraudstream.stack.processes import log_file
 
 _KILLS_IN_SNAPSHOT = (0.3, 0.7)
 _FAILS_WITHIN_S = 30.0
+_USER, _LARGE = 2_200_000, 30_000
 
 
 def rotated_password(rig: Rig, random: Random) -> Struck:
@@ -59,9 +60,21 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
         if offsets.stored_lsn(rig.settings, CONNECTOR) is not None:
             raise NotStruckError("the offsets are still there")
 
+    _begin_large_transaction(rig)
     said = _without_connect(rig, forget, "offset-gone")
     lifecycle.up(rig.settings, gap="from-slot")
     return Struck(f"{said}; then --from-slot", 1)
+
+
+def _begin_large_transaction(rig: Rig) -> None:
+    """Have capture in the midst of a transaction, where its slot stands behind what it has written."""
+    before = sum(rig.ends().values())
+    rig.write(
+        "INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)"
+        f" SELECT {_USER} + n % 5000, 10 + n % 30, 'VISA', n % 100 FROM generate_series(1, {_LARGE}) AS n"
+        " RETURNING id, user_id, amount::text, card_type, merchant_id, created_at"
+    )
+    rig.until(lambda: sum(rig.ends().values()) - before > _LARGE // 10, "its first rows")
 
 
 def lost_slot(rig: Rig, random: Random) -> Struck:
