@@ -46,6 +46,9 @@ soak: $(STAMP) ## the demo for an hour (SOAK_SECONDS=3600): does memory, lag, ba
 drill: $(STAMP) ## kill, freeze and spoil a pipeline under load: DRILL="--only kill_connect --rounds 3" or --full
 	@$(RUN) jobs/drill_faults.py $(DRILL)
 
+bench: $(STAMP) ## race this project and its peers on the same topics: BENCH="--only ours,streams" or --full
+	@$(RUN) jobs/bench_systems.py $(BENCH)
+
 compare: $(STAMP) ## polling, JDBC and CDC on the same rows: GRID=small (20 minutes) or full (hours)
 	@$(RUN) jobs/compare_jdbc_cdc.py --grid $(or $(GRID),small)
 

@@ -1,0 +1,52 @@
+"""The benchmark's plots, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle, product
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from fraudstream.check.plots import COLOURS, as_svg, figure
+
+_STYLES = ("-", "--", ":", "-.")
+
+
+def plots(name: str, entries: Sequence[Mapping[str, Any]], progress: Mapping[str, Any]) -> dict[str, str]:
+    """rates: the steady rate of each system with its spread; progress: the course of one run of each."""
+    return {"rates": _rates(name, entries), "progress": _progress(name, progress)}
+
+
+def _rates(name: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    known = [entry for entry in entries if entry["steady_per_s"]]
+    made, (axes,) = figure(height=0.9 + 0.32 * len(known))
+    for place, entry in enumerate(known):
+        steady = entry["steady_per_s"]
+        colour = COLOURS[0] if entry["system"].startswith("ours") else COLOURS[-1]
+        axes.barh(place, steady["median"], height=0.6, color=colour, alpha=1.0 if entry["fault_tolerant"] else 0.45)
+        axes.plot([steady["min"], steady["max"]], [place, place], color=COLOURS[1], linewidth=2.0)
+    axes.set_yticks(range(len(known)), [entry["system"] for entry in known])
+    axes.invert_yaxis()
+    axes.set_xlabel("events per second, steady; pale: nothing survives a kill; line: all runs")
+    _thousands(axes, "x")
+    return as_svg(made, f"rates: {name}")
+
+
+def _progress(name: str, progress: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    made, (axes,) = figure(height=3.6)
+    for (system, points), (style, colour) in zip(progress.items(), cycle(product(_STYLES, COLOURS)), strict=False):
+        seconds, events = zip(*points, strict=True)
+        axes.plot(seconds, events, label=system, linewidth=1.4, color=colour, linestyle=style)
+    axes.set_xlabel("seconds since the start of the process")
+    axes.set_ylabel("events judged")
+    _thousands(axes, "y")
+    if progress:
+        made.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8, frameon=False)
+    return as_svg(made, f"progress: {name}")
+
+
+def _thousands(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -1,0 +1,31 @@
+"""Our own system as the benchmark runs it: detect_fraud with conf/ as it is, but for its topics and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fraudstream import documents
+from fraudstream.config import PIPELINE_FILE, RULES_FILE
+
+ADVICE = "put the file back"
+
+
+def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, Any]) -> None:
+    """conf/pipeline.yaml with other topics. `changes` are values of other keys ("kafka.source.minPartitions": "8")."""
+    settings = documents.load(PIPELINE_FILE, ADVICE)
+    for name, value in {"kafka.transactions_topic": topic, "kafka.alerts_topic": alerts, **changes}.items():
+        place, rest = settings, name.split(".", 2)
+        for word in rest[:-1]:
+            place = place[word]
+        place[rest[-1]] = value
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def write_rules(path: Path, rules: Sequence[str]) -> None:
+    """conf/rules.yaml with these rules alone."""
+    found = documents.load(RULES_FILE, ADVICE)
+    path.write_text(yaml.safe_dump({name: found[name] for name in rules}), encoding="utf-8")

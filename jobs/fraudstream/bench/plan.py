@@ -1,0 +1,73 @@
+"""What a run of the benchmark races: the systems on each data set, as often as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from fraudstream.bench.dataset import EVENTS, FORMS, PROFILES, USERS, DataSet, Form, Profile
+from fraudstream.bench.systems import NAMES, QUICK, SYSTEMS
+
+REPEATS = 3
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What was asked for; an empty sequence stands for the plan's own choice."""
+
+    full: bool = False
+    only: Sequence[str] = ()
+    profiles: Sequence[Profile] = ()
+    forms: Sequence[Form] = ()
+    users: Sequence[int] = ()
+    events: int = EVENTS
+    repeats: int = REPEATS
+    patience_s: float = PATIENCE_S
+    """Seconds without an alert until a system is given up."""
+    fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the run's files: what one kind of run has measured is no other's."""
+        own = self.only or self.profiles or self.forms or self.users
+        return "chosen" if own or self.events != EVENTS or self.repeats != REPEATS else "full" if self.full else "quick"
+
+
+@dataclass(frozen=True)
+class Heat:
+    """One system on one data set, once."""
+
+    data: DataSet
+    system: str
+    repeat: int
+
+    @property
+    def key(self) -> str:
+        """Tells it from the others of its plan."""
+        return f"{self.data.topic} {self.system} {self.repeat}"
+
+
+def planned(options: Options) -> list[Heat]:
+    """All heats, data set by data set; within one the systems take turns, so that an hour in which the machine is slow
+    is nobody's alone."""
+    systems = options.only or (NAMES if options.full else QUICK)
+    return [
+        Heat(data.shortened(SYSTEMS[name].most_events if name in SYSTEMS else None), name, repeat)
+        for data in data_sets(options)
+        for repeat in range(1, options.repeats + 1)
+        for name in systems
+    ]
+
+
+def data_sets(options: Options) -> list[DataSet]:
+    """Those asked for crossed with each other; of a full run that asks for none, one change at a time to the first."""
+    if options.full and not (options.profiles or options.forms or options.users):
+        first = DataSet(events=options.events)
+        more = [DataSet(users=users, events=options.events) for users in USERS[1:]]
+        forms = [DataSet(form=form, events=options.events) for form in FORMS[1:]]
+        profiles = [DataSet(profile=profile, events=options.events) for profile in PROFILES[1:]]
+        return [first, *forms, *more, *profiles]
+    crossed = product(options.profiles or PROFILES[:1], options.forms or FORMS[:1], options.users or USERS[:1])
+    return [DataSet(profile, form, users, options.events) for profile, form, users in crossed]

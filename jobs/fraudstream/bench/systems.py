@@ -1,0 +1,178 @@
+"""The systems that are raced: how each is started, and what is to be said about it beside its figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fraudstream.bench.dataset import Form
+from fraudstream.bench.ours import write_pipeline, write_rules
+from fraudstream.bench.processes import Command, python_module
+from fraudstream.stack.settings import REPOSITORY, StackSettings
+
+PEERS = REPOSITORY / "peers"
+_MASTER = "local[2]"
+_SURVIVES = {False: "nothing", True: "state and position"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run of a system: what it reads, where it writes, and a folder of its own."""
+
+    settings: StackSettings
+    topic: str
+    form: Form
+    alerts: str
+    group: str
+    folder: Path
+    log: Path
+    """Of what it prints."""
+    python: Path
+    """Of the peer's own virtual environment."""
+    classes: Path
+    """What the peer's build has made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One line of the table."""
+
+    name: str
+    language: str
+    fault_tolerant: bool
+    survives: str
+    """What a kill of the process leaves, in a few words."""
+    start: Callable[[Task], Command]
+    code: Sequence[str]
+    """The files, from the repository's root, that someone writes to have the rule."""
+    rules: Sequence[str] = ("anomaly",)
+    requirements: Sequence[str] = ()
+    """Of a peer in Python: its files in peers/requirements; what pip installs first, then jars."""
+    build: Path | None = None
+    """Of a peer in Java: the script that compiles it."""
+    package: str = ""
+    """The peer's own package, whose version the report names."""
+    most_events: int | None = None
+    """Of one that would take an hour: how many events it gets."""
+
+
+def lines_of_code(system: System) -> int | None:
+    """Lines of the system's files that are neither empty nor comments; None where a file is missing."""
+    files = [path for pattern in system.code for path in sorted(REPOSITORY.glob(pattern))]
+    if len(files) < len(system.code):
+        return None
+    lines = (line.strip() for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    return sum(bool(line) and not line.startswith(("#", "//", "/*", "*")) for line in lines)
+
+
+def _spark(task: Task) -> dict[str, str | None]:
+    return {
+        "PYTHONPATH": str(REPOSITORY / "jobs"), "FRAUDSTREAM_HOME": str(task.folder),
+        "KAFKA_PORT": str(task.settings.kafka_port), "STACK_PROFILE": "open", "KAFKA_CLIENT_PROPERTIES": "",
+        "SPARK_SUBMIT_ARGS": f"--master {_MASTER}",
+    }  # fmt: skip
+
+
+def _pipeline(task: Task, changes: Mapping[str, Any]) -> Path:
+    path = task.folder / "pipeline.yaml"
+    changes = {"kafka.bootstrap_servers": task.settings.bootstrap, **changes}
+    write_pipeline(path, task.topic, task.alerts, changes)
+    return path
+
+
+def raw_read(task: Task, result: Path) -> Command:
+    """Spark reading the topic and nothing else, into the file `result`."""
+    plain = python_module(
+        "fraudstream.bench.raw_read", "--config", str(_pipeline(task, {})), "--result", str(result),
+        "--checkpoint", str(task.folder / "checkpoint"),
+    )  # fmt: skip
+    return Command(plain.words, {**plain.environment, **_spark(task)})
+
+
+def _ours(*rules: str, **changes: Any) -> Callable[[Task], Command]:
+    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot."""
+
+    def start(task: Task) -> Command:
+        config = _pipeline(task, {name.replace("__", "."): value for name, value in changes.items()})
+        write_rules(task.folder / "rules.yaml", rules)
+        words: list[str | Path] = [sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", config]
+        return Command([*words, "--rules-file", task.folder / "rules.yaml"], _spark(task))
+
+    return start
+
+
+def _options(task: Task) -> list[str | Path]:
+    return ["--bootstrap", task.settings.bootstrap, "--topic", task.topic, "--alerts", task.alerts, "--group",
+            task.group, "--form", task.form, "--state", task.folder / "state"]  # fmt: skip
+
+
+def _python(file: str, *options: str) -> Callable[[Task], Command]:
+    return lambda task: Command([task.python, PEERS / file, *_options(task), *options], {"PYTHONPATH": None})
+
+
+def _streams(*options: str) -> Callable[[Task], Command]:
+    return lambda task: Command(
+        [PEERS / "streams" / "run.sh", *_options(task), *options],
+        {"PYTHONPATH": None, "PEERS_BUILD": str(task.classes)},
+    )
+
+
+def _peer(
+    name: str, file: str, package: str, *options: str, needs: Sequence[str] = (), tolerant: bool = False,
+    most_events: int | None = None,
+) -> System:  # fmt: skip
+    """A peer in Python, fault tolerant with --recovery, or always. It `needs` these files instead of its own."""
+    tolerant = tolerant or "--recovery" in options
+    return System(
+        name=name, language="Python", fault_tolerant=tolerant, survives=_SURVIVES[tolerant],
+        start=_python(f"{file}.py", *options), code=[f"peers/{file}.py"], requirements=needs or [f"{file}.txt"],
+        package=package, most_events=most_events,
+    )  # fmt: skip
+
+
+def _our(name: str, *rules: str, **changes: Any) -> System:
+    return System(
+        name=name, language="Python on Spark", fault_tolerant=True, survives=_SURVIVES[True],
+        start=_ours(*rules, **changes), code=[f"jobs/fraudstream/rules/{rule}.py" for rule in rules], rules=rules,
+    )  # fmt: skip
+
+
+def _java(name: str, *options: str) -> System:
+    tolerant = "--recovery" in options
+    return System(
+        name=name, language="Java", fault_tolerant=tolerant, survives=_SURVIVES[tolerant],
+        start=_streams(*options), code=["peers/streams/*.java"], build=PEERS / "streams" / "build.sh",
+        package="kafka-streams",
+    )  # fmt: skip
+
+
+_FLINK = ("pyflink_job.txt", "pyflink.jars")
+_ALL = (
+    _our("ours", "anomaly"),
+    _our("ours_velocity", "velocity"),
+    _our("ours_both", "anomaly", "velocity"),
+    _peer("exercise_agent", "exercise_agent", "confluent-kafka"),
+    _peer("python_1", "plain_python", "confluent-kafka", "--processes", "1"),
+    _peer("python_2", "plain_python", "confluent-kafka", "--processes", "2"),
+    _peer("pyflink", "pyflink_job", "apache-flink", "--recovery", needs=_FLINK),
+    _peer("pyflink_memory", "pyflink_job", "apache-flink", needs=_FLINK),
+    _peer("bytewax", "bytewax_flow", "bytewax"),
+    _peer("bytewax_recovery", "bytewax_flow", "bytewax", "--recovery"),
+    _peer("bytewax_packed", "bytewax_packed", "bytewax", needs=["bytewax_flow.txt"]),
+    _peer("bytewax_packed_recovery", "bytewax_packed", "bytewax", "--recovery", needs=["bytewax_flow.txt"]),
+    _peer("pathway", "pathway_flow", "pathway"),
+    _peer("pathway_recovery", "pathway_flow", "pathway", "--recovery"),
+    _peer("quix", "quix_app", "quixstreams", tolerant=True),
+    _peer("quix_exactly_once", "quix_app", "quixstreams", "--recovery"),
+    _peer("faust", "faust_app", "faust-streaming", most_events=500_000),
+    _peer("faust_table", "faust_app", "faust-streaming", "--recovery", most_events=500_000),
+    _java("streams", "--recovery"),
+    _java("streams_memory"),
+)
+SYSTEMS: Mapping[str, System] = {system.name: system for system in _ALL}
+RAW_READ = "raw_read"
+NAMES = (*SYSTEMS, RAW_READ)
+QUICK = ("ours", RAW_READ, "pyflink", "bytewax_recovery", "streams", "python_2")

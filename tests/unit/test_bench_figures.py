@@ -1,0 +1,153 @@
+"""Figures from hand-made alerts, and reports of hand-made results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fraudstream.bench.figures import Sightings, drawn, furthest, speed, spread
+from fraudstream.bench.raw_read import points_of
+from fraudstream.bench.report import as_text, assembled, markdown, write_report
+from fraudstream.bench.truth import Truth
+from fraudstream.stack.settings import load_settings
+
+
+def truth(*alerts: tuple[int, int, int]) -> Truth:
+    return Truth(*(np.array(column, np.int64) for column in zip(*alerts, strict=True)))
+
+
+FOUR = truth((10, 0, 5), (20, 1, 4), (30, 0, 15), (40, 1, 16))
+
+
+def test_progress_is_the_furthest_alert_of_every_partition_at_the_time_the_broker_took_it():
+    seen = Sightings({"anomaly": FOUR})
+    for at, number in ((100.0, 10), (101.0, 30), (101.5, 20), (103.0, 40)):
+        seen.add(("anomaly", number), at)
+    at, judged = seen.progress()
+    assert at.tolist() == [100.0, 101.0, 101.5, 103.0]
+    assert judged.tolist() == [5, 15, 19, 31]
+    assert drawn(at, judged, 99.0) == [[1.0, 5], [2.0, 15], [2.5, 19], [4.0, 31]]
+
+
+def test_an_alert_that_comes_late_takes_nothing_back():
+    assert furthest(np.array([0, 0, 0]), np.array([7, 3, 9])).tolist() == [7, 7, 9]
+
+
+def test_progress_of_two_rules_is_their_mean():
+    seen = Sightings({"anomaly": truth((10, 0, 10)), "velocity": truth((10, 0, 10))})
+    seen.add(("anomaly", 10), 1.0)
+    seen.add(("velocity", 10), 2.0)
+    assert seen.progress()[1].tolist() == [5, 10]
+
+
+def test_alerts_are_equal_only_if_none_is_missing_and_none_too_much():
+    seen = Sightings({"anomaly": FOUR})
+    for number in (10, 20, 30, 10):
+        seen.add(("anomaly", number), 1.0)
+    found = seen.compared()
+    assert (found["alerts"], found["copies"], found["missing"], found["equal"]) == (3, 1, 1, False)
+    assert found["examples"] == {"missing": [["anomaly", 40]]}
+    assert not seen.complete
+    seen.add(("anomaly", 40), 2.0)
+    assert seen.complete
+    assert seen.compared()["equal"]
+    seen.add(("anomaly", 41), 2.0)
+    found = seen.compared()
+    assert (found["extra"], found["equal"], found["examples"]) == (1, False, {"extra": [["anomaly", 41]]})
+    assert seen.progress()[1].tolist() == [5, 15, 19, 31], "an alert too much is no progress"
+
+
+def test_a_steady_pace_is_found_behind_a_slow_start():
+    at = np.concatenate([[10.0], 20 + np.arange(1, 1001) / 10])
+    figures = speed(at, np.concatenate([[1], np.arange(1, 1001) * 100]), 100_000, 0.0, True)
+    assert figures["first_alert_s"] == 10.0
+    assert figures["seconds"] == 120.0
+    assert figures["total_per_s"] == pytest.approx(833.3)
+    assert figures["steady_per_s"] == pytest.approx(1000, rel=0.01)
+
+
+def test_a_pace_in_steps_is_taken_from_the_upper_ends_of_steps():
+    """20 batches of 50 events, 2 s each, all alerts of a batch within 0.1 s."""
+    at = np.concatenate([2.0 * batch + np.linspace(0, 0.1, 10) for batch in range(1, 21)])
+    judged = np.arange(1, 201) * 5.0
+    assert speed(at, judged, 1000, 0.0, True)["steady_per_s"] == pytest.approx(25, rel=0.01)
+
+
+def test_what_was_not_seen_has_no_figure():
+    nothing = speed(np.zeros(0), np.zeros(0), 100, 0.0, False)
+    assert set(nothing.values()) == {None}
+    half = speed(np.array([1.0, 2.0]), np.array([10.0, 50.0]), 100, 0.0, False)
+    assert (half["total_per_s"], half["steady_per_s"], half["first_alert_s"]) == (None, None, 1.0)
+    assert spread([None, None]) is None
+    assert spread([3.0, None, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0}
+
+
+def test_the_raw_read_is_what_spark_reports_of_its_batches():
+    reports = [
+        {"timestamp": "2026-11-23T06:00:00.500Z", "numInputRows": rows, "durationMs": {"triggerExecution": 1500}}
+        for rows in (200, 0, 100)
+    ]
+    begin = 1795413600.0
+    assert points_of(reports) == [[begin + 2.0, 200], [begin + 2.0, 300]]
+
+
+def result(system: str = "ours", repeat: int = 1, **changes: Any) -> dict[str, Any]:
+    found = {
+        "system": system, "profile": "exercise", "form": "envelope", "users": 9000, "events": 1000, "repeat": repeat,
+        "at": 1_800_000_000, "code": "c", "failed": None, "first_alert_s": 9.0, "seconds": 20.0, "total_per_s": 50.0,
+        "steady_per_s": 100.0 * repeat, "cpu_s_per_million": 7.0, "rss_mib": 1000,
+        "progress": [[9.0, 10], [20.0, 1000]],
+    }  # fmt: skip
+    alerts = {"alerts": 4, "copies": 0, "missing": 0, "extra": 0, "examples": {}, "equal": True}
+    return {**found, **({} if system == "raw_read" else alerts), **changes}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fraudstream.bench.report.versions", lambda settings: {"kafka": "1"})
+    return load_settings(tmp_path)
+
+
+def test_a_report_has_the_median_and_spread_of_each_system_beside_the_raw_read(settings, tmp_path):
+    results = [result(repeat=repeat) for repeat in (1, 2, 3)]
+    results += [result("raw_read", repeat) for repeat in (4, 4)]
+    report = write_report(tmp_path, assembled(results, settings))
+    (entry,) = report["systems"]
+    assert entry["steady_per_s"] == {"median": 200.0, "min": 100.0, "max": 300.0}
+    assert (entry["total_per_s"], entry["runs"], entry["equal"], entry["of_raw_read"]) == (50.0, 3, True, 0.5)
+    assert entry["lines_of_code"] > 10
+    assert report["raw_read_per_s"] == 400.0
+    assert report["passed"]
+    assert (report["latency_ms"], report["scaling"]) == ({}, {})
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "| ours | exercise, envelope, 9,000 users | 200 (100-300) |" in (tmp_path / "table.md").read_text()
+
+
+def test_one_repeat_that_is_not_equal_speaks_for_all(settings):
+    wrong = result(repeat=2, equal=False, missing=3, failed="nothing came for 60 s", total_per_s=None)
+    report = assembled([result(), wrong, result(repeat=3)], settings)
+    assert not report["systems"][0]["equal"]
+    assert not report["passed"]
+    assert "| failed: 3 missing, 0 extra |" in markdown(report)[-1]
+    assert "nothing came for 60 s" in as_text(report)
+
+
+def test_a_system_that_is_not_installed_is_shown_and_fails_nothing(settings):
+    absent = {name: value for name, value in result("quix").items() if name in
+              ("system", "profile", "form", "users", "events", "repeat", "at", "code")}  # fmt: skip
+    report = assembled([result(), {**absent, "failed": "not installed: no wheel"}], settings)
+    assert [entry["system"] for entry in report["systems"]] == ["ours", "quix"]
+    assert report["passed"]
+    assert "not installed" in markdown(report)[-1]
+    assert "no wheel" in as_text(report)
+    assert not assembled([{**absent, "failed": "not installed: no wheel"}], settings)["systems"][0]["equal"]
+
+
+def test_a_report_of_nothing_has_not_passed(settings):
+    assert not assembled([], settings)["passed"]
