@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from fraudstream.errors import GuardError
 from fraudstream.streams import progress
 
 
@@ -90,3 +93,12 @@ def test_a_committed_batch_without_a_line_is_counted_again_and_only_that(tmp_pat
     assert missing == [1]
     assert (lines[1]["read"], lines[1]["start"], lines[1]["end"]) == (11, {"0": 10}, {"0": 20})
     assert sorted(lines) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", ["", "v1\n{}\n", "v1\n{}\n{torn", "v1\n{}\n[1]"])
+def test_a_torn_offset_log_is_named_and_not_taken_for_the_beginning(tmp_path: Path, content: str):
+    for folder in ("offsets", "commits"):
+        (tmp_path / "anomaly" / folder).mkdir(parents=True)
+        (tmp_path / "anomaly" / folder / "3").write_text(content)
+    with pytest.raises(GuardError, match=r"offsets/3 .*--reset anomaly.*checkpoint-damaged"):
+        progress.position(str(tmp_path / "anomaly"))

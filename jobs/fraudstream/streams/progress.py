@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 from pyspark import SparkContext
 from pyspark.sql.streaming.listener import StreamingQueryListener
 
+from fraudstream.errors import GuardError
+
 START = "start.json"  # in a checkpoint: where its query began, if not at the topic's beginning
 PARTS = ("judged", "history", "unjudged", "unreadable", "ignored")
 _DROPPED = ("redelivered", "superseded", "not_kept", "uncorrected")  # by the fold, and counted as ignored
@@ -173,9 +175,20 @@ def start_of(checkpoint: str) -> dict[str, int]:
 
 
 def batch_offsets(checkpoint: str, batch: int) -> dict[str, int]:
-    """{partition: next offset} that the checkpoint's offset log has for the end of `batch`; empty before batch 0."""
+    """{partition: next offset} that the checkpoint's offset log has for the end of `batch`; empty before batch 0.
+    Raises GuardError where its file is torn."""
     path = Path(checkpoint) / "offsets" / str(batch)
-    return offsets_by_partition(path.read_text(encoding="utf-8").splitlines()[2]) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return offsets_by_partition(path.read_text(encoding="utf-8").splitlines()[2])
+    except (IndexError, ValueError, AttributeError) as error:
+        query = Path(checkpoint).name
+        raise GuardError(
+            f"{path} does not say where batch {batch} ended; put the file back, or start the query over with "
+            f"--reset {query}.",
+            "checkpoint-damaged",
+        ) from error
 
 
 def record_missing(folder: str, query: str, checkpoint: str, recount: Callable[[int], dict[str, int]]) -> list[int]:
