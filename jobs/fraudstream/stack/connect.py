@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import access, guard, kafka, postgres
+from fraudstream.stack import access, guard, kafka, offsets, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
@@ -124,6 +124,9 @@ def renew_slot(settings: StackSettings, name: str, config: Mapping[str, Any], se
     postgres.drop_slot(settings, guard.slot_of(config)[0])
     _insist(settings, limit, f"/connectors/{name}/resume")
     wait_running(settings, name, max(1, limit - time.monotonic()))
+    # Before its first commit a start would take it for one whose offset is gone.
+    while offsets.stored_lsn(settings, name) is None and time.monotonic() < limit:
+        time.sleep(0.2)
 
 
 def stop_connector(settings: StackSettings, name: str, seconds: float = 60) -> None:
