@@ -19,6 +19,7 @@ from fraudstream.stack.settings import REPOSITORY, load_environment, load_settin
 
 PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
+READERS = ("built-in", "columnar")
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 # Kafka's clients load what these options name; a login module such as JNDI's fetches code from wherever it is told.
@@ -41,6 +42,7 @@ class Kafka:
 
     bootstrap_servers: str
     client_properties: str
+    reader: str
     transactions_topic: str
     alerts_topic: str
     options: Mapping[str, str]
@@ -211,6 +213,9 @@ def _folder(name: str, text: str, path: Path) -> str:
 
 
 def _check_ranges(pipeline: Pipeline, path: Path) -> None:
+    if pipeline.kafka.reader not in READERS:
+        found = documents.shown(pipeline.kafka.reader)
+        raise ConfigError(f"{path}: kafka.reader is {found}; it must be {' or '.join(READERS)}.")
     for name, low, high, value in (
         ("state.buckets", 1, 65536, pipeline.state.buckets),
         ("state.partitions", 1, 4096, pipeline.state.partitions),

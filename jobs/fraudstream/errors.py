@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 # The headings of docs/operations.md that say what to do.
@@ -68,11 +69,15 @@ _SIGNS: tuple[tuple[str, Runbook], ...] = (
     ("Failed to read log file", "checkpoint-damaged"),
 )
 
+_NAMED = re.compile(r"\[docs/operations\.md: ([a-z-]+)\]")
+
 
 def with_runbook(text: str) -> str:
     """The error's text, with the name of the runbook if one is known."""
-    found = next((runbook for sign, runbook in _SIGNS if sign in text), None)
-    return f"{head_of(text)} [docs/operations.md: {found}]" if found else head_of(text)
+    own = _NAMED.search(text)  # by a GuardError in a Python worker, whose end the head may have lost
+    found = own[1] if own else next((runbook for sign, runbook in _SIGNS if sign in text), None)
+    head = _NAMED.sub("", head_of(text)).rstrip()
+    return f"{head} [docs/operations.md: {found}]" if found else head
 
 
 class FraudstreamError(Exception):

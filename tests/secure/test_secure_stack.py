@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,7 @@ from fraudstream.errors import StackError, with_runbook
 from fraudstream.stack import access, connect, kafka, lifecycle
 from fraudstream.stack.processes import COMPONENTS, process_of
 from fraudstream.stack.settings import StackSettings
+from fraudstream.streams import queries
 from stack.world import World, committed, world
 
 pytestmark = pytest.mark.stack
@@ -42,6 +44,17 @@ def ran(stack: StackSettings, spark, tmp_path_factory: pytest.TempPathFactory) -
         made.wait_for_row(600)
         made.judge()
         yield made
+
+
+def test_the_columnar_reader_logs_in_as_sparks_own_does(ran: World, tmp_path: Path):
+    kafka_ = replace(ran.pipeline.kafka, reader="columnar")
+    places = {name: str(tmp_path / name) for name in ("lake", "checkpoints", "progress")}
+    again = replace(ran, pipeline=replace(ran.pipeline, kafka=kafka_, **places))
+    stateful = [rule for rule in ran.rules if not rule.stateless]
+    for query in queries.start_rules(ran.session.newSession(), stateful, again.pipeline, until_caught_up=True):
+        query.awaitTermination()
+    for rule in stateful:
+        assert again.parts(rule.name) == ran.parts(rule.name)
 
 
 def passwords(settings: StackSettings) -> dict[str, str]:

@@ -180,10 +180,12 @@ def world(
     source: Path = OURS,
     *,
     renamed: bool = True,
+    reader: str = "built-in",
     **changes: str,
 ) -> Iterator[World]:
     """A fresh world: an empty table, and after the test nothing of it left in the stack. The connector gets the world's
-    name unless it is not to be `renamed`; `changes` are settings of it (dots as double underscores)."""
+    name unless it is not to be `renamed`; `changes` are settings of it (dots as double underscores). `reader` is the
+    pipeline's."""
     connector = json.loads(source.read_text(encoding="utf-8"))
     if renamed:
         connector["name"] = f"world_{name}"
@@ -198,7 +200,9 @@ def world(
     plain = load_pipeline()
     pipeline = replace(
         plain,
-        kafka=replace(plain.kafka, transactions_topic=f"{prefix}.public.transactions", alerts_topic=alerts),
+        kafka=replace(
+            plain.kafka, transactions_topic=f"{prefix}.public.transactions", alerts_topic=alerts, reader=reader
+        ),
         lake=str(folder / "lake"),
         checkpoints=str(folder / "checkpoints"),
         progress=str(folder / "progress"),

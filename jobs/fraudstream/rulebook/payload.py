@@ -12,7 +12,7 @@ from fraudstream.rulebook.corrections import Change
 from fraudstream.rulebook.deviation import rounded, split
 from fraudstream.rulebook.evaluation import Judged, number, variance
 from fraudstream.rulebook.exact import NULL as NULL
-from fraudstream.rulebook.exact import Integers
+from fraudstream.rulebook.exact import Exact, Integers
 from fraudstream.rulebook.expressions import Expression
 from fraudstream.rulebook.transaction import sentence_parts
 
@@ -77,9 +77,24 @@ def _figures(expression: Expression, judged: Judged) -> list[int | str | None]:
     rest, factor, window = split(expression)
     values, rows = number(rest, judged), range(len(judged.positions))
     if window is None:
-        return [figure(values.at(row), expression.whole) for row in rows]
+        return _plain_figures(values, expression.whole)
     squares = variance(window, judged)
     return [_deviating(values.at(row), factor, squares.at(row)) for row in rows]
+
+
+def _plain_figures(values: Exact, whole: bool) -> list[int | str | None]:
+    """`figure` of each value, without a fraction object for it: these took half of the time that an alert costs."""
+    dens = [1] * len(values.num) if values.den is None else values.den.tolist()
+    found: list[int | str | None] = []
+    for num, den in zip(values.num.tolist(), dens, strict=True):
+        parts = int(den) * values.unit
+        if not parts:
+            found.append(None)
+        elif whole:
+            found.append(abs(int(num)) // parts * (1 if num > 0 else -1))
+        else:
+            found.append(alerts.format_cents((200 * int(num) + parts) // (2 * parts)))
+    return found
 
 
 def _deviating(rest: Fraction | None, factor: Fraction, squared: Fraction | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cache
 from string import Formatter
 
 from fraudstream.rulebook import expressions as e
@@ -77,9 +78,10 @@ def points(when: e.Condition, number: e.Number) -> e.Expression:
     return e.Points(when, e.fraction(number))
 
 
-def sentence_parts(reason: str) -> list[tuple[str, str]]:
+@cache
+def sentence_parts(reason: str) -> tuple[tuple[str, str], ...]:
     """The reason as pairs of a text and the name of the figure behind it ("" at the end)."""
-    return [(text, name or "") for text, name, _, _ in Formatter().parse(reason)]
+    return tuple((text, name or "") for text, name, _, _ in Formatter().parse(reason))
 
 
 def windows_of(alert: Alert) -> set[Window]:

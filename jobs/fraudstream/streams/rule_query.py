@@ -14,6 +14,7 @@ from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 from fraudstream import alerts
 from fraudstream.cdc.columns import OTHER, change_events, connector_events
 from fraudstream.config import Pipeline
+from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import Fold
 from fraudstream.rulebook.sql import alert_columns
@@ -29,6 +30,8 @@ _COUNTS_OF_CORRECTIONS = ("corrected", "not_kept", "uncorrected")
 _STATE = "histories binary"
 _MESSAGE = ("topic", "key", "value")
 Seeds = Mapping[int, Mapping[int, bytes]]  # epoch -> bucket -> state
+BucketFunction = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]
+ReadFrame = Callable[[pd.DataFrame], tuple[Batch, Mapping[str, int]]]
 
 
 def rule_messages(
@@ -124,11 +127,17 @@ def _stateless_messages(events: DataFrame, versions: Sequence[Version], pipeline
 
 def _stateful_messages(events: DataFrame, versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds) -> DataFrame:
     rule = versions[-1].rule
-    function = bucket_function(versions, pipeline, seeds)
-    rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
+    rows = bucketed_rows(events, rule, pipeline)
+    return folded_messages(rows, bucket_function(versions, pipeline, seeds), rule)
+
+
+def folded_messages(rows: DataFrame, function: BucketFunction, rule: Rule) -> DataFrame:
+    """The messages that the function of `bucket_function` makes of the buckets' rows, and the metrics "fold"."""
     # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
     columns = ", ".join([*(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts_of(rule))])
-    folded = rows.applyInPandasWithState(function, columns, _STATE, "update", GroupStateTimeout.NoTimeout)
+    folded = rows.groupBy("bucket").applyInPandasWithState(
+        function, columns, _STATE, "update", GroupStateTimeout.NoTimeout
+    )
     totals = [F.sum(count).alias(count) for count in counts_of(rule)]
     return folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select(*_MESSAGE)
 
@@ -143,9 +152,10 @@ def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFram
 
 
 def bucket_function(
-    versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds
-) -> Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]:
-    """The state function of one bucket: folds a micro-batch's rows into the bucket's histories."""
+    versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds, read: ReadFrame | None = None
+) -> BucketFunction:
+    """The state function of one bucket: folds a micro-batch's rows into the bucket's histories. `read` makes the fold's
+    columns of the rows (default: read_frame, of the columns of bucketed_rows)."""
     max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
     topics = [topic_of(version.rule, pipeline) for version in versions]
     counts = counts_of(versions[-1].rule)
@@ -153,7 +163,7 @@ def bucket_function(
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-        batch, others = read_frame(frame, max_bytes, mask)
+        batch, others = read(frame) if read else read_frame(frame, max_bytes, mask)
         states = states_of(state.get[0] if state.exists else None, key[0], seeds)
         outcome = fold_versions(versions, states, batch, topic)
         state.update((outcome.fold.state,))

@@ -1,0 +1,67 @@
+"""A stateful rule's query over packed rows: what rule_query does over Kafka's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fraudstream.cdc.matching import ENTRIES
+from fraudstream.config import Pipeline
+from fraudstream.errors import ConfigError
+from fraudstream.rulebook.arrivals import Batch
+from fraudstream.rulebook.catalog import Rule
+from fraudstream.rulebook.versions import Version
+from fraudstream.streams.columnar.pack import unpack
+from fraudstream.streams.columnar.source import NAME, ColumnarSource
+from fraudstream.streams.rule_query import Seeds, bucket_function, folded_messages
+from fraudstream.wire.client import client_of
+
+# What the source would have to ignore, and a query relies on.
+_UNKNOWN = ("minOffsetsPerTrigger", "maxTriggerDelay")
+_NOTHING_ELSE = {"unjudged": 0, "unreadable": 0, "ignored": 0}
+
+
+def is_columnar(rule: Rule, pipeline: Pipeline) -> bool:
+    """Whether the rule's query reads by the columnar source: if it is configured, for rules with state and without
+    corrections. The others need rows, or changes, in Spark."""
+    return pipeline.kafka.reader == "columnar" and not rule.stateless and rule.corrections == "off"
+
+
+def made_with_reader(rule: Rule, pipeline: Pipeline) -> dict[str, str]:
+    """What a checkpoint says of its source; nothing of Spark's own, as before there was another."""
+    return {"reader": "columnar"} if is_columnar(rule, pipeline) else {}
+
+
+def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapping[str, int]) -> DataFrame:
+    """The topic's packed rows from its beginning or `start` (or from the query's checkpoint). Raises ConfigError for
+    options that the source does not know."""
+    kafka, mask = pipeline.kafka, pipeline.mask
+    for name in _UNKNOWN:
+        if name in kafka.source:
+            raise ConfigError(f"kafka.source: {name} is not known to reader: columnar; take it out.")
+    options = {
+        **kafka.client_options, **kafka.source, "kafka.bootstrap.servers": kafka.bootstrap_servers,
+        "subscribe": kafka.transactions_topic, "key": rule.key, "maxBytes": str(pipeline.max_message_bytes),
+        "buckets": str(pipeline.state.buckets), "partitions": str(pipeline.state.partitions),
+        "maskingKeyFile": mask.key_file if mask else "", "maskingKey": mask.fingerprint if mask else "",
+    }  # fmt: skip
+    if start:
+        options["startingOffsets"] = json.dumps({kafka.transactions_topic: dict(start)})
+    client_of(options)  # raises what it does not know before the query starts
+    spark.dataSource.register(ColumnarSource)
+    return spark.readStream.format(NAME).options(**options).load()
+
+
+def packed_messages(packed: DataFrame, versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds) -> DataFrame:
+    """As rule_query.rule_messages, over the source's rows."""
+    sums = [F.sum(name).alias(name) for name in ("read", *ENTRIES)]
+    rows = packed.observe("input", *sums).where("bucket is not null").select("bucket", "packed")
+    return folded_messages(rows, bucket_function(versions, pipeline, seeds, _read_packed), versions[-1].rule)
+
+
+def _read_packed(frame: pd.DataFrame) -> tuple[Batch, Mapping[str, int]]:
+    return unpack([bytes(value) for value in frame["packed"]]), _NOTHING_ELSE

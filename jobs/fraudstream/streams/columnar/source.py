@@ -1,0 +1,200 @@
+"""The source "fraudstream-columns": the rows of a topic that enter a rule's histories, packed by bucket, and counts.
+
+It takes the options of Spark's own Kafka source (kafka.*, subscribe, startingOffsets, maxOffsetsPerTrigger), and writes
+offsets as that does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
+from pyspark.sql.types import StructType
+
+from fraudstream.cdc.blocks import Block, Patterns, read_block
+from fraudstream.cdc.cards import Cards
+from fraudstream.cdc.matching import ENTRIES
+from fraudstream.masking import Mask
+from fraudstream.rulebook.exact import Integers
+from fraudstream.streams.buckets import bucket_ids, buckets_of
+from fraudstream.streams.columnar.offsets import limited, ranges, require_growth
+from fraudstream.streams.columnar.pack import pack_buckets
+from fraudstream.wire.client import client_of
+from fraudstream.wire.cluster import offsets_of, require_same, topic_of
+from fraudstream.wire.reading import Range, read_range
+from fraudstream.wire.requests import ANY, COMMITTED, EARLIEST, LATEST, Topic
+
+NAME = "fraudstream-columns"
+SCHEMA = "bucket int, packed binary, read long, " + ", ".join(f"{entry} long" for entry in ENTRIES)
+_ARROW = pa.schema(
+    [
+        ("bucket", pa.int32()),
+        ("packed", pa.binary()),
+        *((name, pa.int64()) for name in ("read", *ENTRIES)),
+    ]
+)
+# Rows that are packed at once: 100 bytes each while they are kept.
+_PACKED = 250_000
+_FRESH = 5.0  # seconds; records are fetched by the topic's id, so that none of another topic are read meanwhile
+_patterns = Patterns()  # of this process: what it has learned serves its next task
+
+
+@dataclass(frozen=True)
+class Task(InputPartition):
+    """What one task reads."""
+
+    parts: tuple[Range, ...]
+
+
+class ColumnarSource(DataSource):
+    """The source, for spark.dataSource.register."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The format's name."""
+        return NAME
+
+    def schema(self) -> str:
+        """A bucket's rows, and counts of records by entry, which stand in rows without a bucket."""
+        return SCHEMA
+
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:
+        """The reader, in the driver's planning process and in each task."""
+        return ColumnarReader(dict(self.options))
+
+
+class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
+    """Plans and reads micro-batches."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """`options`: those of the source, and of the pipeline: key, buckets, partitions, maxBytes, maskingKeyFile and
+        maskingKey, its fingerprint."""
+        given = {name.lower(): value for name, value in options.items()}
+        self._options = given
+        self._topic = given["subscribe"]
+        isolation = given.get("kafka.isolation.level", "read_uncommitted")
+        self._isolation = COMMITTED if isolation == "read_committed" else ANY
+        self._known: Topic | None = None
+        self._asked = 0.0
+        self._last: dict[int, int] | None = None  # with Trigger.AvailableNow: where the query ends
+
+    def initialOffset(self) -> dict[str, Any]:
+        """Where a query without a checkpoint begins."""
+        found = self._offsets(EARLIEST)
+        text = self._options.get("startingoffsets", "earliest")
+        chosen = {} if text == "earliest" else json.loads(text)[self._topic]
+        return self._written(found | {int(partition): offset for partition, offset in chosen.items()})
+
+    def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
+        """Where the next batch ends."""
+        begin = self._read(start)
+        end = self._offsets(LATEST)
+        require_growth(self._topic, begin, end)
+        if self._last is not None:
+            end = {partition: min(offset, self._last.get(partition, 0)) for partition, offset in end.items()}
+            end = {partition: max(offset, begin.get(partition, 0)) for partition, offset in end.items()}
+        return self._written(limited(begin, end, limit.max_rows if isinstance(limit, ReadMaxRows) else None))
+
+    def getDefaultReadLimit(self) -> ReadLimit:
+        """maxOffsetsPerTrigger."""
+        most = self._options.get("maxoffsetspertrigger")
+        return ReadMaxRows(int(most)) if most else ReadAllAvailable()
+
+    def prepareForTriggerAvailableNow(self) -> None:
+        """From now on the topic ends where it ends now."""
+        self._last = self._offsets(LATEST)
+
+    def reportLatestOffset(self) -> dict[str, Any] | None:
+        """Where the topic ends, for the query's report: not asked for once more."""
+        return None
+
+    def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
+        """The tasks of a batch."""
+        topic, tasks = self._current(), int(self._options["partitions"])
+        work = ranges(self._topic, topic.id, topic.leaders, self._read(start), self._read(end), tasks)
+        return [Task(tuple(parts)) for parts in work]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """The task's rows, packed."""
+        assert isinstance(partition, Task)
+        return read_task(self._options, partition, self._isolation)
+
+    def _offsets(self, at: int) -> dict[int, int]:
+        client = client_of(self._options)
+        known = self._current()
+        topic, found = offsets_of(client, self._topic, at, self._isolation, known)
+        if topic is not known:
+            self._keep(topic)
+        return found
+
+    def _current(self) -> Topic:
+        """The topic as it was some seconds ago at most: an idle query asks for its end 20 times a second."""
+        if self._known is None or time.monotonic() - self._asked > _FRESH:
+            self._keep(topic_of(client_of(self._options), self._topic))
+        assert self._known is not None
+        return self._known
+
+    def _keep(self, topic: Topic) -> None:
+        if self._known is not None and topic.id != self._known.id:
+            require_same(client_of(self._options), self._topic, self._known.id)
+        self._known, self._asked = topic, time.monotonic()
+
+    def _written(self, offsets: Mapping[int, int]) -> dict[str, Any]:
+        return {self._topic: {str(partition): offsets[partition] for partition in sorted(offsets)}}
+
+    def _read(self, offset: Mapping[str, Any]) -> dict[int, int]:
+        return {int(partition): number for partition, number in offset[self._topic].items()}
+
+
+def read_task(options: Mapping[str, str], task: Task, isolation: int) -> Iterator[pa.RecordBatch]:
+    """The packed rows of each bucket, then the counts."""
+    client, key_file = client_of(options), options["maskingkeyfile"]
+    mask = Mask(key_file, options["maskingkey"]) if key_file else None
+    counts = dict.fromkeys(("read", *ENTRIES), 0)
+    for part in task.parts:
+        cards, blocks, waiting = Cards(), list[Block](), 0
+        for records in read_range(client, part, isolation):
+            if not len(records):
+                continue
+            block = read_block(records, _patterns, cards, int(options["maxbytes"]), mask)
+            counts["read"] += len(records)
+            for name, number in block.counts.items():
+                counts[name] += number
+            blocks.append(block)
+            waiting += len(block.columns["offset"])
+            if waiting >= _PACKED:
+                yield _packed(options, blocks, part.partition, cards)
+                blocks, waiting = [], 0
+        if waiting:
+            yield _packed(options, blocks, part.partition, cards)
+    if counts["read"]:
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([None], pa.int32()), pa.array([None], pa.binary()), *(pa.array([n]) for n in counts.values())],
+            schema=_ARROW,
+        )
+
+
+def _packed(options: Mapping[str, str], blocks: list[Block], partition: int, cards: Cards) -> pa.RecordBatch:
+    buckets = int(options["buckets"])
+    columns: dict[str, Integers] = {
+        name: np.concatenate([block.columns[name] for block in blocks]) for name in blocks[0].columns
+    }
+    places = buckets_of(columns[options["key"]], buckets)
+    ids = bucket_ids(buckets, int(options["partitions"]))
+    found = [(ids[place], value) for place, value in pack_buckets(columns, partition, places, cards.texts)]
+    nothing = pa.array([0] * len(found), pa.int64())
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([bucket for bucket, _ in found], pa.int32()),
+            pa.array([value for _, value in found], pa.binary()),
+            *(nothing for _ in ("read", *ENTRIES)),
+        ],
+        schema=_ARROW,
+    )

@@ -1,0 +1,192 @@
+"""The columnar source in Spark: the alerts and counts of Spark's own source over the same records, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.errors import StreamingQueryException
+
+from fixtures import batches
+from fixtures.broker import Broker, Partition, serving
+from fixtures.expected import EXPECTED, captured
+from fixtures.masks import key_file
+from fixtures.poison import corpus
+from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.errors import ConfigError, with_runbook
+from fraudstream.rulebook.catalog import Rule, load_rules
+from fraudstream.rulebook.payload import NULL
+from fraudstream.rulebook.versions import Version
+from fraudstream.streams import progress
+from fraudstream.streams.buckets import bucket_ids, bucket_of, buckets_of
+from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
+from fraudstream.streams.rule_query import rule_messages
+from golden.topics import TOPIC, Message, goldens, pour
+from spark.streams import records
+
+pytestmark = pytest.mark.spark
+FILES = [golden for golden in goldens() if not golden.parameters]
+NAMES = ("anomaly", "velocity")
+
+
+def all_messages() -> list[Message]:
+    """The golden topics, and behind them the captured and the poisonous messages, several of a kind."""
+    poured = pour(FILES)
+    found = [(message.value, tuple(message.headers)) for form in EXPECTED for message in captured(form)]
+    found += [(poison.value, ()) for poison in corpus()]
+    found = found * 3
+    random.Random(3).shuffle(found)
+    begin = 1 + max(message.offset for message in poured if message.partition == 0)
+    return [*poured, *(Message(0, place, None, *each, 0) for place, each in enumerate(found, start=begin))]
+
+
+@dataclass
+class Written:
+    """The messages in a broker, so far as they have been written."""
+
+    broker: Broker
+    messages: list[Message]
+
+    def write(self, part: float) -> None:
+        """Write so large a part of each partition, in batches of a few messages."""
+        for number in sorted({message.partition for message in self.messages}):
+            own = [message for message in self.messages if message.partition == number]
+            place = self.broker.partitions.setdefault(number, Partition())
+            own = [message for message in own[: int(len(own) * part)] if message.offset >= place.end]
+            for start in range(0, len(own), 7):
+                few = own[start : start + 7]
+                base, last = few[0].offset, few[-1].offset
+                sent = [batches.Message(m.value, m.headers, m.key) for m in few]
+                places = [m.offset - base for m in few]
+                place.add(base, batches.batch(base, sent, "lz4", places=places), last + 1)
+            if part == 1.0:  # the topic's last offset holds a marker
+                place.add(place.end, batches.marker(place.end, 1, commit=True), place.end + 1)
+
+
+@pytest.fixture
+def written():
+    """A broker with nothing in it yet."""
+    messages = all_messages()
+    with serving(Broker(TOPIC, partitions={})) as broker:
+        yield Written(broker, messages)
+
+
+def pipeline_on(broker: Broker, **options: Any) -> Pipeline:
+    plain = load_pipeline()
+    source = {"kafka.isolation.level": "read_committed", "maxOffsetsPerTrigger": "900"}
+    kafka = replace(
+        plain.kafka, bootstrap_servers=broker.address, transactions_topic=TOPIC, reader="columnar", source=source,
+        client_properties="", options={},
+    )  # fmt: skip
+    return replace(plain, kafka=kafka, **options)
+
+
+def rules(folder: Path) -> dict[str, Rule]:
+    (folder / "rules.yaml").write_text("\n".join(f"{name}: {{}}" for name in (*NAMES, "high_amount")))
+    return {rule.name: rule for rule in load_rules(folder / "rules.yaml")}
+
+
+def run(frame, checkpoint: Path) -> tuple[list[tuple[str, str]], Counter]:
+    """The messages of a query that runs until it has caught up, and its counts."""
+    found: list[tuple[str, str]] = []
+
+    def collect(batch, number):
+        found.extend((row.key, row.value) for row in batch.collect())
+
+    writer = frame.writeStream.outputMode("update").foreachBatch(collect).trigger(availableNow=True)
+    query = writer.option("checkpointLocation", str(checkpoint)).start()
+    query.awaitTermination()
+    counts: Counter = Counter()
+    for each in query.recentProgress:
+        report = json.loads(each.json)
+        if report["numInputRows"]:
+            entries, folded = (
+                {name: int(value or 0) for name, value in report["observedMetrics"][kind].items()}
+                for kind in ("input", "fold")
+            )
+            counts.update({**progress.parts_of(entries, folded), "alerts": folded["alerts"]})
+    return found, counts
+
+
+def expected(spark, messages: list[Message], rule: Rule, pipeline: Pipeline, folder: Path) -> Any:
+    """The same by Spark's own source, of all the messages at once."""
+    records(spark, TOPIC, messages).coalesce(1).write.parquet(str(folder / "all"))
+    stream = spark.readStream.schema(spark.read.parquet(str(folder / "all")).schema).parquet(str(folder / "all"))
+    return run(rule_messages(stream, rule, pipeline), folder / "expected")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_alerts_and_counts_are_those_of_sparks_own_source_over_a_restart(spark, written, tmp_path, name, masked):
+    rule = rules(tmp_path)[name]
+    masking = {"masking_key_file": str(key_file(tmp_path))} if masked else {}
+    pipeline = pipeline_on(written.broker, **masking)
+    assert is_columnar(rule, pipeline)
+    found, counts = [], Counter()
+    for part in (0.4, 1.0):
+        written.write(part)
+        packed = read_packed(spark, pipeline, rule, {})
+        more, counted = run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
+        found += more
+        counts += counted
+    messages, parts = expected(spark, written.messages, rule, pipeline, tmp_path)
+    assert sorted(found) == sorted(messages)
+    assert counts == parts
+    assert counts["read"] == len(written.messages) == sum(counts[each] for each in progress.PARTS)
+    assert min(counts[each] for each in ("judged", "history", "unjudged", "unreadable", "ignored")) >= 10
+    ends = {str(number): part.end for number, part in written.broker.partitions.items()}
+    assert progress.position(str(tmp_path / "checkpoint")) == ends
+
+
+def test_a_query_begins_where_it_is_told_to(spark, written, tmp_path):
+    rule, pipeline = rules(tmp_path)["anomaly"], pipeline_on(written.broker)
+    written.write(1.0)
+    number, place = 0, written.broker.partitions[0]
+    start = {str(each): part.end for each, part in written.broker.partitions.items()} | {str(number): place.end - 51}
+    packed = read_packed(spark, pipeline, rule, start)
+    _, counts = run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
+    assert counts["read"] == 50
+
+
+def test_records_that_are_gone_stop_the_query_by_name(spark, written, tmp_path):
+    rule, pipeline = rules(tmp_path)["anomaly"], pipeline_on(written.broker)
+    written.write(1.0)
+    written.broker.partitions[0].first = 3
+    packed = read_packed(spark, pipeline, rule, {"0": 0})
+    with pytest.raises(StreamingQueryException) as caught:
+        run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
+    assert "records-gone" in with_runbook(str(caught.value))
+
+
+def test_only_rules_with_state_and_without_corrections_are_read_so(written, tmp_path):
+    pipeline = pipeline_on(written.broker)
+    assert not is_columnar(rules(tmp_path)["high_amount"], pipeline)
+    (tmp_path / "corrected.yaml").write_text("anomaly: {corrections: on}")
+    assert not is_columnar(load_rules(tmp_path / "corrected.yaml")[0], pipeline)
+    plain = replace(pipeline, kafka=replace(pipeline.kafka, reader="built-in"))
+    assert not is_columnar(rules(tmp_path)["anomaly"], plain)
+
+
+def test_an_option_that_the_source_would_ignore_is_refused(spark, written, tmp_path):
+    pipeline = pipeline_on(written.broker)
+    kafka = replace(pipeline.kafka, source={**pipeline.kafka.source, "minOffsetsPerTrigger": "5"})
+    with pytest.raises(ConfigError, match="minOffsetsPerTrigger"):
+        read_packed(spark, replace(pipeline, kafka=kafka), rules(tmp_path)["anomaly"], {})
+
+
+def test_a_key_falls_into_the_bucket_that_spark_puts_it_into(spark):
+    import numpy as np
+
+    keys = np.array([0, 1, -1, 1234, 2**31, -(2**40), 2**63 - 1, NULL + 1], np.int64)
+    frame = spark.createDataFrame([(key,) for key in keys.tolist()] + [(None,)], "user_id long").coalesce(1)
+    for buckets, partitions in ((2, 2), (64, 4), (6, 3)):
+        found = [
+            row.bucket for row in frame.select(bucket_of("user_id", buckets, partitions).alias("bucket")).collect()
+        ]
+        ids = bucket_ids(buckets, partitions)
+        assert found == [ids[place] for place in buckets_of(np.append(keys, NULL), buckets).tolist()]

@@ -1,0 +1,119 @@
+"""The columnar reader on the real components: the same world, judged by both readers, ends the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from fraudstream.errors import GuardError
+from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack import kafka
+from fraudstream.streams import queries
+from stack.world import World, topic_values, world
+
+pytestmark = pytest.mark.stack
+ROW = "insert into transactions (user_id, amount, card_type, merchant_id, created_at) values"
+NOON = "timestamp '2026-03-01 12:00:00'"
+POISON = (b"\xff\xfe", b"{}", b"[]", b'{"op": "c"', b"[" * 2000 + b"]" * 2000, b'{"a": "' + b"x" * 300_000 + b'"}')
+
+
+def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
+    """An insert of one user's amounts, `apart` seconds apart."""
+    values = (
+        f"({user}, {amount}, 'VISA', 7, {NOON} + interval '{start + apart * place} seconds')"
+        for place, amount in enumerate(amounts)
+    )
+    return f"{ROW} {', '.join(values)}"
+
+
+@pytest.fixture
+def columnar(stack, spark, tmp_path: Path, request: pytest.FixtureRequest):
+    """A world whose stateful rules read by columns."""
+    name = request.node.name.removeprefix("test_")[:40]
+    with world(stack, spark, tmp_path, name, reader="columnar") as made:
+        made.sql(rows(8, "10", "10", "10"))  # of the snapshot
+        made.capture()
+        yield made
+
+
+def beside(made: World, folder: Path) -> World:
+    """The same topic judged by Spark's own source, with everything else of its own."""
+    kafka_ = replace(made.pipeline.kafka, reader="built-in", alerts_topic=f"{made.pipeline.kafka.alerts_topic}.beside")
+    places = {name: str(folder / f"beside_{name}") for name in ("lake", "checkpoints", "progress")}
+    return replace(made, pipeline=replace(made.pipeline, kafka=kafka_, **places))
+
+
+def messages(made: World) -> list[str]:
+    """The alerts in Kafka, whole."""
+    return sorted(map(str, topic_values(made.settings, made.pipeline.kafka.alerts_topic)))
+
+
+def write_badly(made: World) -> None:
+    """Every change once more, and poison."""
+    producer = Producer({**kafka.client(made.settings), "message.max.bytes": 2_000_000})
+    topic = made.pipeline.kafka.transactions_topic
+    for record in [record for record in made.records() if record.value]:
+        producer.produce(topic, record.value, record.key, record.partition, headers=list(record.headers))
+    for value in POISON:
+        producer.produce(topic, value, key=b'{"user_id":1}')
+    assert producer.flush(30) == 0
+
+
+def test_both_readers_end_with_the_same_alerts_counts_and_quarantine(columnar, tmp_path: Path):
+    other = beside(columnar, tmp_path)
+    columnar.sql(
+        rows(1, "10", "10", "10", "600"), rows(2, *["4600"] * 6, apart=1), rows(8, "600", start=1000),
+        "update transactions set amount = 11 where user_id = 1 and amount = 10",
+        "update transactions set user_id = 3 where user_id = 2 and id % 2 = 0",
+        f"{ROW} (4, 'NaN', 'VISA', 7, {NOON}), (4, 5000, 'VISA', 7, timestamp '2999-01-01')",
+        "delete from transactions where user_id = 3", rows(9, "1"),
+    )  # fmt: skip
+    columnar.wait_for_row(17)
+    columnar.judge()
+    write_badly(columnar)
+    columnar.sql(rows(1, "700", "900", start=2000), rows(9, "2"))  # ids 18 to 20
+    columnar.wait_for_row(20)
+    columnar.judge()
+    other.judge()
+    found = columnar.assert_exact()
+    assert found == other.assert_exact()
+    assert found["anomaly"] >= 3
+    assert messages(columnar) == messages(other)
+    for rule in columnar.rules:
+        assert columnar.parts(rule.name) == other.parts(rule.name)
+        if not rule.stateless:
+            assert columnar.parts(rule.name)["unreadable"] == len(POISON)
+
+
+def test_a_version_takes_over_as_with_sparks_own_source(columnar, tmp_path: Path):
+    other = beside(columnar, tmp_path)
+    columnar.sql(rows(1, "300", "300", "300", "700"))
+    columnar.wait_for_row(7)
+    for factor in ("3", "2"):
+        (tmp_path / "changed.yaml").write_text(f"anomaly: {{parameters: {{factor: {factor}, history: 5{factor}}}}}")
+        changed = load_rules(tmp_path / "changed.yaml")
+        for each in (columnar, other):
+            for query in queries.start_rules(each.session.newSession(), changed, each.pipeline, until_caught_up=True):
+                query.awaitTermination()
+        columnar.sql(rows(1, "1000", start=1000 * int(factor)))
+        columnar.wait_for_row(8 if factor == "3" else 9)
+    for each in (columnar, other):
+        for query in queries.start_rules(each.session.newSession(), changed, each.pipeline, until_caught_up=True):
+            query.awaitTermination()
+    assert messages(columnar) == messages(other)
+    assert len(messages(columnar)) >= 1
+
+
+def test_a_checkpoint_of_the_other_reader_is_refused(columnar):
+    columnar.sql(rows(1, "10"))
+    columnar.wait_for_row(4)
+    stateful = [rule for rule in columnar.rules if not rule.stateless]
+    session = columnar.session.newSession()
+    for query in queries.start_rules(session, stateful, columnar.pipeline, until_caught_up=True):
+        query.awaitTermination()
+    plain = replace(columnar.pipeline, kafka=replace(columnar.pipeline.kafka, reader="built-in"))
+    with pytest.raises(GuardError, match=r"reader = columnar.*checkpoint-mismatch"):
+        queries.start_rules(session, stateful, plain, until_caught_up=True)
