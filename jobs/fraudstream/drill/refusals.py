@@ -98,15 +98,6 @@ def other_jars(rig: Rig) -> Iterator[Path]:
 
 
 @contextmanager
-def other_kind(rig: Rig) -> Iterator[Path]:
-    """A rule that from now on corrects, which no version before it did."""
-    rules = documents.load(rig.rules_file, "start the drill anew")
-    rules[next(rule.name for rule in rig.rules if not rule.stateless)]["corrections"] = "on"
-    with _spoilt(rig.rules_file, yaml.safe_dump(rules).encode()):
-        yield rig.config
-
-
-@contextmanager
 def without_kafka(rig: Rig) -> Iterator[Path]:
     """No broker."""
     kafka.halt(rig.settings)
@@ -158,7 +149,6 @@ _MISTAKES: tuple[tuple[Runbook, Callable[[Rig], AbstractContextManager[Path]]], 
     ("topic-key", keyed_by_id),
     ("topic-flattened", flattened),
     ("wrong-versions", other_jars),
-    ("version-border", other_kind),
     ("kafka-down", without_kafka),
 )
 REFUSALS = (
