@@ -13,7 +13,7 @@ import pytest
 
 from fraudstream.stack.settings import REPOSITORY
 
-ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pyarrow")
+ALLOWED = ("pyspark", "delta-spark", "psycopg2-binary", "pyyaml", "pandas", "pyarrow", "google-crc32c")
 SPARK_JOBS = (
     "detect_fraud", "archive_alerts", "mirror_transactions", "produce_transactions", "produce_temperatures",
     "explain_alert", "triage_alerts", "average_temperature", "query_people", "mirror_people",

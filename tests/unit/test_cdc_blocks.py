@@ -277,3 +277,18 @@ def test_ids_are_masked_and_patterns_are_learned_of_the_plain_ones(tmp_path: Pat
     for patterns in (Patterns(), learned()):
         block = read_block(records, patterns, Cards(), MAX_BYTES, mask)
         assert block.columns["user_id"].tolist() == [masked_id(40 + number, mask) for number in range(10, 30)]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_an_amount_that_is_a_whole_number_is_no_number_of_cents(flat: bool):
+    def numbered(amount: int) -> bytes:
+        event = json.loads(envelope())
+        event["after"]["amount"] = amount
+        return text({**event["after"], "__op": "c", "__source_lsn": 5, "__source_ts_ms": event["source"]["ts_ms"],
+                     "__source_txId": 1, "__source_snapshot": "false"} if flat else event)  # fmt: skip
+
+    messages: list[Message] = [(numbered(amount), ()) for amount in range(510, 516)]
+    assert said(messages) == expected(messages)
+    if not flat:
+        place = 2 + FIELDS.index("cents")
+        assert [row[place] for row in said(messages)[1].values()] == [amount * 100 for amount in range(510, 516)]

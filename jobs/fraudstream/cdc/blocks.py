@@ -41,7 +41,7 @@ class Patterns:
 
     def keep(self, pattern: Pattern) -> None:
         """Look for it first from now on."""
-        if self.known[:1] != [pattern]:
+        if not self.known or self.known[0] is not pattern:
             self.known = [pattern, *(each for each in self.known if each is not pattern)][:_MOST_PATTERNS]
 
 

@@ -32,12 +32,15 @@ class Cards:
         """Of rows of two words: the number of the text with which each begins (-1: none of this kind), and its bytes.
         The text ends in front of a quote. Only the wanted rows matter."""
         codes, sizes = np.full(len(pairs), -1, dtype=np.int64), np.zeros(len(pairs), dtype=np.int64)
+        first, second = pairs[:, 0].copy(), pairs[:, 1].copy()
         tried = 0
         while True:
             while tried < len(self._looked_for):
                 code, size, same, mask = self._looked_for[tried]
                 tried += 1
-                is_it = ((pairs & mask) == same).all(axis=1)
+                is_it = (first & mask[0]) == same[0]
+                if mask[1]:
+                    is_it &= (second & mask[1]) == same[1]
                 codes[is_it], sizes[is_it] = code, size
             left = np.flatnonzero((codes < 0) & wanted)
             if not len(left) or not self._add(pairs[left]):

@@ -22,6 +22,7 @@ JUDGE, HISTORY, UNJUDGED, UNREADABLE, IGNORED = range(5)
 _SAME = 0x7F  # added to a byte of 1 to 128 it reaches the highest bit
 _OVER_NINE = 0x76
 _MOST_DIGITS, _MOST_BEFORE_POINT = 15, 11
+_IN_CACHE = 1 << 18  # bytes of messages that are compared at once
 _CLOCKS = ("committed_ms", "captured_ms")
 
 
@@ -112,30 +113,32 @@ def _match_fixed(part: Fixed, data: bytes, at: Integers, fits: Integers, fields:
     if part.text is not None:
         fits &= windows(data, part.size)[at] == part.text
         return
-    rows = as_words(windows(data, part.width)[at])
-    np.bitwise_xor(rows, part.same, out=rows)
-    whole = part.size // 8
-    rows[:, whole:] &= part.mask[whole:]
-    over = rows + part.slack
-    np.bitwise_or(over, rows, out=over)
-    fits &= (np.bitwise_or.reduce(over, axis=1) & digits.HIGH) == 0
-    if len(part.firsts):
-        fits &= (rows.view(np.uint8)[:, part.firsts] != 0).all(axis=1)
-    if part.numbers:
-        _read_numbers(part, rows, fields)
+    rows_of, step = windows(data, part.width), max(_IN_CACHE // part.width, 1)
+    found = np.empty((len(at), 2 * len(part.numbers)), dtype="<u8")
+    for start in range(0, len(at), step):
+        some = slice(start, start + step)
+        rows = as_words(rows_of[at[some]])
+        np.bitwise_xor(rows, part.same, out=rows)
+        whole = part.size // 8
+        rows[:, whole:] &= part.mask[whole:]
+        over = rows + part.slack
+        np.bitwise_or(over, rows, out=over)
+        fits[some] &= (np.bitwise_or.reduce(over, axis=1) & digits.HIGH) == 0
+        if len(part.firsts):
+            fits[some] &= (rows.view(np.uint8)[:, part.firsts] != 0).all(axis=1)
+        for column, (_, place, size) in enumerate(part.numbers):
+            for half, begin in enumerate((place, place + max(size - 8, 0))):
+                found[some, 2 * column + half] = np.ndarray((len(rows),), "<u8", rows, begin, (part.width,))
+    _read_numbers(part, found, fields)
 
 
-def _read_numbers(part: Fixed, rows: Integers, fields: dict[str, Integers]) -> None:
-    """Each number as its last eight digits and those in front of them."""
-    words, shifts = [], []
-    for _, place, size in part.numbers:
-        words += [place, place + max(size - 8, 0)]
-        shifts += [16 - size if size > 8 else 8, max(8 - size, 0)]
-    taken = np.empty((len(rows), len(words)), dtype="<u8")
-    for column, place in enumerate(words):
-        taken[:, column] = np.ndarray((len(rows),), "<u8", rows, place, (part.width,))
-    taken <<= np.array([8 * shift for shift in shifts], dtype=np.uint64)
-    numbers = digits.values_of(taken)
+def _read_numbers(part: Fixed, words: Integers, fields: dict[str, Integers]) -> None:
+    """Each number from the words with its last eight digits and with those in front of them."""
+    if not part.numbers:
+        return
+    shifts = [shift for _, _, size in part.numbers for shift in (16 - size if size > 8 else 8, max(8 - size, 0))]
+    words <<= np.array([8 * shift for shift in shifts], dtype=np.uint64)
+    numbers = digits.values_of(words)
     for column, (field, _, _) in enumerate(part.numbers):
         fields[field] = numbers[:, 2 * column] * 100_000_000 + numbers[:, 2 * column + 1]
 

@@ -61,7 +61,8 @@ def read_batches(data: memoryview, aborted: Sequence[tuple[int, int]]) -> Iterat
         while ahead and ahead[0][0] <= base + last:
             open_producers.add(heapq.heappop(ahead)[1])
         is_control = attributes & _CONTROL
-        if is_control and _is_abort(part):
+        # Compaction may leave a control batch without its record.
+        if is_control and count and _is_abort(part):
             open_producers.discard(producer)
         is_dropped = is_control or (attributes & _TRANSACTIONAL and producer in open_producers)
         records = b"" if is_dropped or not count else _decompressed(part[_SIZE:], attributes & _CODEC, base)

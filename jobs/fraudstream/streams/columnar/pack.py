@@ -37,7 +37,10 @@ def pack_buckets(
 
 def pack(columns: Mapping[str, Integers], partition: int, texts: Sequence[str | None]) -> bytes:
     """The rows as one value."""
-    numbers, codes = np.unique(columns["card_type"], return_inverse=True)
+    numbers = np.flatnonzero(np.bincount(columns["card_type"], minlength=len(texts)))
+    codes = np.zeros(len(texts), dtype=np.int64)
+    codes[numbers] = np.arange(len(numbers))
+    codes = codes[columns["card_type"]]
     used = json.dumps([texts[number] for number in numbers.tolist()]).encode()
     parts = [_HEAD.pack(len(codes), partition, len(used)), used]
     for name in COLUMNS:

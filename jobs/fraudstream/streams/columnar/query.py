@@ -21,7 +21,8 @@ from fraudstream.streams.rule_query import Seeds, bucket_function, folded_messag
 from fraudstream.wire.client import client_of
 
 # What the source would have to ignore, and a query relies on.
-_UNKNOWN = ("minOffsetsPerTrigger", "maxTriggerDelay")
+_UNKNOWN = ("minoffsetspertrigger", "maxtriggerdelay", "startingtimestamp", "startingoffsetsbytimestamp")
+_ISOLATION = ("read_committed", "read_uncommitted")
 _NOTHING_ELSE = {"unjudged": 0, "unreadable": 0, "ignored": 0}
 
 
@@ -40,17 +41,19 @@ def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapp
     """The topic's packed rows from its beginning or `start` (or from the query's checkpoint). Raises ConfigError for
     options that the source does not know."""
     kafka, mask = pipeline.kafka, pipeline.mask
-    for name in _UNKNOWN:
-        if name in kafka.source:
+    for name, value in kafka.source.items():
+        if name.lower() in _UNKNOWN:
             raise ConfigError(f"kafka.source: {name} is not known to reader: columnar; take it out.")
+        if name == "kafka.isolation.level" and value not in _ISOLATION:
+            raise ConfigError(f"kafka.source: {name} is {value!r}; it must be {' or '.join(_ISOLATION)}.")
     options = {
         **kafka.client_options, **kafka.source, "kafka.bootstrap.servers": kafka.bootstrap_servers,
         "subscribe": kafka.transactions_topic, "key": rule.key, "maxBytes": str(pipeline.max_message_bytes),
         "buckets": str(pipeline.state.buckets), "partitions": str(pipeline.state.partitions),
         "maskingKeyFile": mask.key_file if mask else "", "maskingKey": mask.fingerprint if mask else "",
     }  # fmt: skip
-    if start:
-        options["startingOffsets"] = json.dumps({kafka.transactions_topic: dict(start)})
+    # A query begins where its checkpoint says, whatever kafka.source names.
+    options["startingOffsets"] = json.dumps({kafka.transactions_topic: dict(start)}) if start else "earliest"
     client_of(options)  # raises what it does not know before the query starts
     spark.dataSource.register(ColumnarSource)
     return spark.readStream.format(NAME).options(**options).load()
