@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
+
+# Speed is no matter of the tests: on a busy machine an example may take any time.
+settings.register_profile("fraudstream", deadline=None)
+settings.load_profile("fraudstream")
 
 
 @pytest.fixture(scope="session", autouse=True)
