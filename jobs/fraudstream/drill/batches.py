@@ -11,6 +11,7 @@ import psycopg2
 from deltalake import DeltaTable
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.means import ended
 from fraudstream.drill.rig import Rig
 from fraudstream.drill.signals import family, killed, signal_all
 from fraudstream.errors import FraudstreamError
@@ -30,13 +31,7 @@ def killed_batch(rig: Rig, random: Random) -> Struck:
     proofs = []
     for number in range(_KILLS):
         proofs.append(_killed_once(rig, end, random.uniform(0, 2), 1000 + number))
-    log = rig.home / "batch.log"
-    log.unlink(missing_ok=True)
-    job = rig.start_job("average_temperature", [*_OPTIONS, end.isoformat()], log)
-    try:
-        job.process.wait(_RUN_S)
-    finally:
-        job.stop()
+    job = ended(rig, "average_temperature", [*_OPTIONS, end.isoformat()], "batch.log", _RUN_S)
     if job.process.returncode:
         raise FraudstreamError(f"the batch job did not end well after its kills: {job.last_words()}")
     _require_equal(rig, end)

@@ -9,11 +9,9 @@ from random import Random
 from confluent_kafka import TopicPartition
 
 from fraudstream.drill.fault import Fault, Struck
-from fraudstream.drill.means import refused, repaired, small_disk
+from fraudstream.drill.means import refused, repaired, require_named, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
-from fraudstream.health.doctor import Doctor
-from fraudstream.health.limits import load_limits
 from fraudstream.stack import kafka, lifecycle
 from fraudstream.stack.processes import log_file, pid_of, tail
 from fraudstream.stack.queries import query_states
@@ -59,9 +57,7 @@ def deleted_alerts(rig: Rig, random: Random) -> Struck:
     kafka.delete_topic(rig.settings, rig.pipeline.kafka.alerts_topic)
     rules = [rule.name for rule in rig.rules if not rule.stateless]
     rig.until(lambda: any(_is_stopped(rig, rule, ("topic-missing",)) for rule in rules), "a rule's stop by name")
-    doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
-    if not {"topic-missing", "query-failed"} <= {each.name for each in doctor.look()[1]}:
-        raise FraudstreamError("the doctor does not name topic-missing and query-failed")
+    require_named(rig, "topic-missing", "query-failed")
     rig.stop_driver()
     lifecycle.up(rig.settings)
     said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from random import Random
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired
+from fraudstream.drill.means import repaired, require_named
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
-from fraudstream.health.doctor import Doctor
-from fraudstream.health.limits import load_limits
 from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import log_file
 
@@ -40,9 +38,7 @@ def rotated_password(rig: Rig, random: Random) -> Struck:
     seconds = time.monotonic() - since
     if seconds > _FAILS_WITHIN_S:
         raise FraudstreamError(f"the connector failed only after {seconds:.0f} s")
-    doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
-    if not any(each.name == "connector-failed" for each in doctor.look()[1]):
-        raise FraudstreamError("the doctor does not name connector-failed")
+    require_named(rig, "connector-failed")
     trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
     logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
     if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):

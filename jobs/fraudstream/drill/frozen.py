@@ -10,14 +10,13 @@ from random import Random
 import psutil
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.means import refused
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.drill.signals import family, signal_all
 from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.health.doctor import Doctor
 from fraudstream.health.limits import load_limits
 from fraudstream.stack.processes import TITLES
-
-_SECOND_START_S = 120.0
 
 
 def freeze(rig: Rig, pids: list[int], what: str, seconds: float, runbook: Runbook | None) -> Struck:
@@ -51,28 +50,16 @@ def zombie_driver(rig: Rig, random: Random) -> Struck:
         said = _second_driver(rig)
     finally:
         signal_all(pids, signal.SIGCONT)
-    return Struck(f"driver {pids} stopped; the second one was refused: {said}")
+    return Struck(f"driver {pids} stopped; the second one: {said}")
 
 
 def second_driver(rig: Rig, random: Random) -> Struck:
     """A second driver on the checkpoints of one that runs."""
-    return Struck(f"refused: {_second_driver(rig)}")
+    return Struck(_second_driver(rig))
 
 
 def _second_driver(rig: Rig) -> str:
-    log = rig.home / "second.log"
-    log.unlink(missing_ok=True)
-    second = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], log)
-    try:
-        second.process.wait(_SECOND_START_S)
-    finally:
-        second.stop()
-    said = log.read_text(encoding="utf-8", errors="replace")
-    if second.process.returncode != 2 or "checkpoint-in-use" not in said:
-        raise FraudstreamError(
-            f"a second driver was not refused (exit code {second.process.returncode}): {said[-300:]}"
-        )
-    return next(line for line in said.splitlines() if "checkpoint-in-use" in line)[:160]
+    return refused(rig, "detect_fraud", rig.config, ("checkpoint-in-use",), "--with", f"{ARCHIVE},{MIRROR}")
 
 
 def _component(name: str) -> Callable[[Rig], list[int]]:

@@ -1,4 +1,5 @@
-"""What several faults need: a start that must be refused, a repair, a disk with little room."""
+"""What several faults need: a job run to its end, a start that must be refused, a repair, a word of the doctor, a disk
+with little room."""
 
 from __future__ import annotations
 
@@ -8,24 +9,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fraudstream.check.children import Child
 from fraudstream.drill.fault import NotMadeError
 from fraudstream.drill.rig import Rig
 from fraudstream.errors import FraudstreamError, Runbook
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.limits import load_limits
 
 _END_S = 120.0
 _REPAIR_S = 480.0
 
 
+def ended(rig: Rig, job: str, options: list[str], log: str, seconds: float, config: Path | None = None) -> Child:
+    """A job on the rig's pipeline, or one with another `config`, that has run to its end with a fresh log."""
+    path = rig.home / log
+    path.unlink(missing_ok=True)
+    child = rig.start_job(job, options, path, config)
+    try:
+        child.process.wait(seconds)
+    finally:
+        child.stop()
+    return child
+
+
 def refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *options: str) -> str:
     """Start a job that must end with exit code 2 and one of these names; what it said."""
-    log = rig.home / "refused.log"
-    log.unlink(missing_ok=True)
-    started = rig.start_job(job, list(options), log, config)
-    try:
-        started.process.wait(_END_S)
-    finally:
-        started.stop()
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    started = ended(rig, job, list(options), "refused.log", _END_S, config)
+    lines = started.log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line for line in lines if any(f"docs/operations.md: {runbook}]" in line for runbook in runbooks)]
     if started.process.returncode != 2 or not said:
         raise FraudstreamError(f"{job} was not refused (exit code {started.process.returncode}): {lines[-3:]}")
@@ -35,16 +45,18 @@ def refused(rig: Rig, job: str, config: Path, runbooks: tuple[Runbook, ...], *op
 def repaired(rig: Rig, parts: str) -> str:
     """Run repair_pipeline over these parts of the audit; what it said first. Raises FraudstreamError if it left
     something open."""
-    log = rig.home / "repair.log"
-    log.unlink(missing_ok=True)
-    repairing = rig.start_job("repair_pipeline", ["--rules-file", str(rig.rules_file), "--parts", parts], log)
-    try:
-        repairing.process.wait(_REPAIR_S)
-    finally:
-        repairing.stop()
+    options = ["--rules-file", str(rig.rules_file), "--parts", parts]
+    repairing = ended(rig, "repair_pipeline", options, "repair.log", _REPAIR_S)
     if repairing.process.returncode:
         raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
-    return str(log.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
+    return str(repairing.log.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
+
+
+def require_named(rig: Rig, *runbooks: Runbook) -> None:
+    """Raises FraudstreamError unless the doctor names all of these now."""
+    found = {each.name for each in Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file).look()[1]}
+    if not found >= set(runbooks):
+        raise FraudstreamError(f"the doctor does not name {', '.join(sorted(set(runbooks) - found))}")
 
 
 @contextmanager

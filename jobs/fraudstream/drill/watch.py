@@ -12,6 +12,7 @@ from random import Random
 import psycopg2
 
 from fraudstream.drill.fault import Fault, Struck
+from fraudstream.drill.means import ended
 from fraudstream.drill.records import poison
 from fraudstream.drill.rig import CONNECTOR, Rig
 from fraudstream.drill.signals import signal_all
@@ -160,12 +161,8 @@ def _late_canary(rig: Rig, random: Random) -> Iterator[Look]:
 
 
 def _send_canary(rig: Rig, within: str, code: int) -> None:
-    log = rig.home / "canary.log"
-    sending = rig.start_job("send_canary", ["--rules-file", str(rig.rules_file), "--within", within], log)
-    try:
-        sending.process.wait(_CANARY_S)
-    finally:
-        sending.stop()
+    options = ["--rules-file", str(rig.rules_file), "--within", within]
+    sending = ended(rig, "send_canary", options, "canary.log", _CANARY_S)
     if sending.process.returncode != code:
         raise FraudstreamError(f"the canary ended with {sending.process.returncode}: {sending.last_words()}")
 
