@@ -12,21 +12,10 @@ from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack import kafka
 from fraudstream.streams import queries
-from stack.world import World, topic_values, world
+from stack.world import NOON, ROW, World, rows, topic_values, world
 
 pytestmark = pytest.mark.stack
-ROW = "insert into transactions (user_id, amount, card_type, merchant_id, created_at) values"
-NOON = "timestamp '2026-03-01 12:00:00'"
 POISON = (b"\xff\xfe", b"{}", b"[]", b'{"op": "c"', b"[" * 2000 + b"]" * 2000, b'{"a": "' + b"x" * 300_000 + b'"}')
-
-
-def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
-    """An insert of one user's amounts, `apart` seconds apart."""
-    values = (
-        f"({user}, {amount}, 'VISA', 7, {NOON} + interval '{start + apart * place} seconds')"
-        for place, amount in enumerate(amounts)
-    )
-    return f"{ROW} {', '.join(values)}"
 
 
 @pytest.fixture

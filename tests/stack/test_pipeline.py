@@ -20,20 +20,9 @@ from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack import kafka
 from fraudstream.stack.connect import delete_connector, put_connector
 from fraudstream.streams import progress, queries
-from stack.world import EXERCISE, World, connection, table_rows, world
+from stack.world import EXERCISE, NOON, ROW, World, connection, rows, table_rows, world
 
 pytestmark = pytest.mark.stack
-ROW = "insert into transactions (user_id, amount, card_type, merchant_id, created_at) values"
-NOON = "timestamp '2026-03-01 12:00:00'"
-
-
-def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
-    """An insert of one user's amounts, `apart` seconds apart."""
-    values = (
-        f"({user}, {amount}, 'VISA', 7, {NOON} + interval '{start + apart * place} seconds')"
-        for place, amount in enumerate(amounts)
-    )
-    return f"{ROW} {', '.join(values)}"
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from fraudstream.streams import progress, queries
 
 OURS = CONNECTORS / "transactions.json"
 EXERCISE = CONNECTORS / "exercise.json"
+ROW = "insert into transactions (user_id, amount, card_type, merchant_id, created_at) values"
+NOON = "timestamp '2026-03-01 12:00:00'"
 RULES = """
 anomaly: {severity: high}
 velocity: {severity: high}
@@ -133,6 +135,15 @@ class World:
             assert parts["read"] == read == sum(parts[name] for name in progress.PARTS), (query, parts)
         assert self.mirror() == self.postgres()
         return {rule.name: sum(alert[0] == rule.name for alert in delta) for rule in self.rules}
+
+
+def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
+    """An insert of one user's amounts, `apart` seconds apart."""
+    values = (
+        f"({user}, {amount}, 'VISA', 7, {NOON} + interval '{start + apart * place} seconds')"
+        for place, amount in enumerate(amounts)
+    )
+    return f"{ROW} {', '.join(values)}"
 
 
 @contextmanager
