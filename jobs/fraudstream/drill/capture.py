@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired, require_named
+from fraudstream.drill.means import repaired, require_named, write_at_once
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
@@ -65,11 +65,7 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
 def _begin_large_transaction(rig: Rig) -> None:
     """Have capture in the midst of a transaction, where its slot stands behind what it has written."""
     before = sum(rig.ends().values())
-    rig.write(
-        "INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)"
-        f" SELECT {_USER} + n % 5000, 10 + n % 30, 'VISA', n % 100 FROM generate_series(1, {_LARGE}) AS n"
-        " RETURNING id, user_id, amount::text, card_type, merchant_id, created_at"
-    )
+    write_at_once(rig, _USER, _LARGE)
     rig.until(lambda: sum(rig.ends().values()) - before > _LARGE // 10, "its first rows")
 
 

@@ -1,5 +1,5 @@
-"""What several faults need: a job run to its end, a start that must be refused, a repair, a word of the doctor, a disk
-with little room."""
+"""What several faults need: a job run to its end, a start that must be refused, a repair, a large transaction, a word
+of the doctor, a disk with little room."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ def repaired(rig: Rig, parts: str) -> str:
     if repairing.process.returncode:
         raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
     return str(repairing.log.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
+
+
+def write_at_once(rig: Rig, first_user: int, rows: int) -> None:
+    """Commit so many small rows of 5,000 users in one transaction, and note them."""
+    rig.write(
+        "INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)"
+        f" SELECT {first_user} + n % 5000, 10 + n % 30, 'VISA', n % 100 FROM generate_series(1, {rows}) AS n"
+        " RETURNING id, user_id, amount::text, card_type, merchant_id, created_at"
+    )
 
 
 def require_named(rig: Rig, *runbooks: Runbook) -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired
+from fraudstream.drill.means import repaired, write_at_once
 from fraudstream.drill.rig import MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError
@@ -125,11 +125,7 @@ def _unjudged(rig: Rig) -> int:
 
 def huge_transaction(rig: Rig, random: Random) -> Struck:
     """A transaction of very many rows, Connect killed while it reads them."""
-    rig.write(
-        "INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)"
-        f" SELECT {_USER + 1000} + n % 5000, 10 + n % 30, 'VISA', n % 100 FROM generate_series(1, {_HUGE}) AS n"
-        f" RETURNING {_COLUMNS}"
-    )
+    write_at_once(rig, _USER + 1000, _HUGE)
     time.sleep(random.uniform(0.5, 3))
     pid, since = _kill_connect(rig)
     return Struck(f"{_HUGE:,} rows in one transaction; Connect pid {pid} gone", 1, since)
