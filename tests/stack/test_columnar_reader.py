@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from pyspark.errors import StreamingQueryException
 
 from fraudstream.errors import GuardError
-from fraudstream.rulebook.catalog import load_rules
+from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.stack import kafka
 from fraudstream.streams import queries
 from stack.world import NOON, ROW, World, rows, topic_values, world
@@ -99,10 +101,30 @@ def test_a_version_takes_over_as_with_sparks_own_source(columnar, tmp_path: Path
 def test_a_checkpoint_of_the_other_reader_is_refused(columnar):
     columnar.sql(rows(1, "10"))
     columnar.wait_for_row(4)
-    stateful = [rule for rule in columnar.rules if not rule.stateless]
-    session = columnar.session.newSession()
-    for query in queries.start_rules(session, stateful, columnar.pipeline, until_caught_up=True):
-        query.awaitTermination()
+    anomaly = next(rule for rule in columnar.rules if rule.name == "anomaly")
+    run_to_the_end(columnar, anomaly)
     plain = replace(columnar.pipeline, kafka=replace(columnar.pipeline.kafka, reader="built-in"))
     with pytest.raises(GuardError, match=r"reader = columnar.*checkpoint-mismatch"):
-        queries.start_rules(session, stateful, plain, until_caught_up=True)
+        run_to_the_end(replace(columnar, pipeline=plain), anomaly)
+
+
+def test_records_that_are_gone_before_the_first_batch_was_committed_are_not_passed_over(columnar):
+    columnar.sql(rows(1, "10", "10", "10", "600"))
+    columnar.wait_for_row(7)
+    rule = next(rule for rule in columnar.rules if rule.name == "anomaly")
+    run_to_the_end(columnar, rule)
+    # As a driver leaves it that dies in its first batch.
+    for folder in ("commits", "state"):
+        shutil.rmtree(Path(columnar.pipeline.checkpoint(rule.name), folder))
+    topic = columnar.pipeline.kafka.transactions_topic
+    gone = [TopicPartition(topic, number, 2) for number in {record.partition for record in columnar.records()}]
+    for deleted in kafka.admin(columnar.settings).delete_records(gone).values():
+        deleted.result(30)
+    with pytest.raises(StreamingQueryException, match=r"are gone before they were judged|records-gone"):
+        run_to_the_end(columnar, rule)
+
+
+def run_to_the_end(made: World, rule: Rule) -> None:
+    """Run the rule until it has caught up."""
+    for query in queries.start_rules(made.session.newSession(), [rule], made.pipeline, until_caught_up=True):
+        query.awaitTermination()

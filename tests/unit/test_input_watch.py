@@ -154,3 +154,14 @@ def test_a_missing_package_gives_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(FraudstreamError, match="-m pip install confluent-kafka"):
         module._confluent_kafka()
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [('[null,"32733464"]', None), ('["134002096","129212704"]', 134002096), ("[]", None), ("x", None), (None, None)],
+)
+def test_a_change_tells_where_the_transaction_before_its_own_was_committed(sequence, expected):
+    envelope_ = json.loads(envelope("c", after={"id": 1}))
+    envelope_["source"] |= {"sequence": sequence, "lsn": 129212704}
+    change = read_table_change(json.dumps(envelope_).encode())
+    assert (change.lsn, change.last_commit_lsn) == (129212704, expected)

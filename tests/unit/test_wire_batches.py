@@ -42,7 +42,7 @@ def test_javas_framing_of_snappy_is_read():
 
     parts = [pa.compress(text, codec="snappy", asbytes=True) for text in (b"a" * 100, b"b" * 50)]
     framed = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1) + b"".join(struct.pack(">i", len(p)) + p for p in parts)
-    assert _unsnapped(framed) == b"a" * 100 + b"b" * 50
+    assert _unsnapped(framed, 0) == b"a" * 100 + b"b" * 50
 
 
 _HEADERS = st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=200)), max_size=4)
@@ -127,3 +127,11 @@ def test_a_format_of_before_kafka_0_11_is_refused():
     data[16] = 1
     with pytest.raises(BadBatch, match="message format 1"):
         messages_in(bytes(data))
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "none"])
+def test_a_batch_that_would_fill_the_memory_is_refused(codec, monkeypatch):
+    monkeypatch.setattr("fraudstream.wire.batches.MOST_UNPACKED", 1 << 20)
+    assert messages_in(batch(0, [Message(bytes(1 << 19))], codec)) == [bytes(1 << 19)]
+    with pytest.raises(BadBatch, match="more than 1 MiB unpacked; the built-in reader"):
+        messages_in(batch(0, [Message(bytes(1 << 21))], codec))

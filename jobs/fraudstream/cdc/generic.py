@@ -21,6 +21,9 @@ class TableChange:
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     lsn: int | None = None
+    last_commit_lsn: int | None = None
+    """Where the transaction was committed that was delivered before its own: transactions come by their commits, so
+    that those before it may have greater positions than the change itself."""
     tx_id: int | None = None
     committed_ms: int | None = None
     snapshot: str = "false"
@@ -45,6 +48,7 @@ def read_transaction_change(value: bytes | None, headers: Headers = None) -> Tab
         _shown(before),
         None if event.op == "d" else _shown(event.row),
         event.lsn,
+        None,
         event.tx_id,
         event.committed_ms,
         event.snapshot,
@@ -74,6 +78,7 @@ def read_table_change(value: bytes | None, headers: Headers = None) -> TableChan
         _image(payload, "before"),
         _image(payload, "after"),
         source.get("lsn"),
+        _last_commit(source),
         source.get("txId"),
         source.get("ts_ms"),
         str(source.get("snapshot") or "false").lower(),
@@ -112,6 +117,15 @@ def _image(payload: dict[str, Any], name: str) -> dict[str, Any] | None:
     if image is not None and not isinstance(image, dict):
         raise ValueError(f"not a Debezium envelope: {name} is no object")
     return image
+
+
+def _last_commit(source: dict[str, Any]) -> int | None:
+    """The first of the two positions in source.sequence, a list written as text."""
+    try:
+        found = json.loads(source["sequence"])[0]
+        return None if found is None else int(found)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
 
 
 def _keys(headers: Headers) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -21,7 +21,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
 
-_STRIKES_PER_ROUND = 30
+_STRIKES_PER_ROUND = 45
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def run(options: Options, user: StackSettings, say: Say) -> dict[str, Any]:
 
 
 def planned(options: Options) -> list[list[Fault]]:
-    """The rounds' faults: those named, the quick ones, or random kills and then all others; the same for a seed."""
+    """The rounds' faults: those named, the quick ones, or all and then random kills; the same for a seed."""
     if options.only:
         return [[FAULTS[name] for name in options.only]] * options.rounds
     if not options.full:
@@ -74,7 +74,7 @@ def planned(options: Options) -> list[list[Fault]]:
     chosen = _storm(Random(f"{options.seed} storm"), options.kills)
     storm = [chosen[begin : begin + _STRIKES_PER_ROUND] for begin in range(0, len(chosen), _STRIKES_PER_ROUND)]
     single = [[name for name in group.split() if name not in STORM] for group in FULL]
-    return [[FAULTS[name] for name in group] for group in (*storm, *single) if group]
+    return [[FAULTS[name] for name in group] for group in (*single, *storm) if group]
 
 
 def _storm(random: Random, kills: int) -> list[str]:

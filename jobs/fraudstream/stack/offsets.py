@@ -55,8 +55,8 @@ def store_lsn(settings: StackSettings, name: str, prefix: str, lsn: int) -> None
 
 
 def written_lsn(settings: StackSettings, prefix: str) -> int | None:
-    """The furthest position among the last committed records of the topics whose names begin with `prefix`; None if
-    there are none."""
+    """The furthest position that the last committed records tell of in the topics whose names begin with `prefix`:
+    their own, and that of the commit before their transaction. None if there are none."""
     consumer = _consumer(settings)
     try:
         topics = consumer.list_topics(timeout=10).topics
@@ -69,7 +69,7 @@ def written_lsn(settings: StackSettings, prefix: str) -> int | None:
 
 
 def _last_of(consumer: Consumer, part: TopicPartition) -> int | None:
-    """The position of a partition's last committed record that is a change."""
+    """The furthest position that a partition's last committed change tells of."""
     begin, end = consumer.get_watermark_offsets(part, timeout=10)
     found, start = None, end
     while found is None and start > begin:
@@ -77,7 +77,8 @@ def _last_of(consumer: Consumer, part: TopicPartition) -> int | None:
         consumer.assign([TopicPartition(part.topic, part.partition, start)])
         while (message := consumer.poll(30)) is not None and message.error() is None and (message.offset() or 0) < stop:
             try:
-                found = read_table_change(message.value()).lsn or found
+                change = read_table_change(message.value())
+                found = max(filter(None, (change.lsn, change.last_commit_lsn)), default=found)
             except ValueError:
                 continue
     return found

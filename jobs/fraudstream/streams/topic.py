@@ -29,6 +29,11 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
     check_samples(topic, len(offsets), samples, key)
 
 
+def topic_begins(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
+    """{partition: offset of its first record} of the transactions topic now. Raises GuardError if there is none."""
+    return {number: begin for number, (begin, _) in _offsets(spark, kafka).items()}
+
+
 def topic_ends(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
     """{partition: offset behind its last record} of the transactions topic now. Raises GuardError if there is none."""
     return {number: end for number, (_, end) in _offsets(spark, kafka).items()}

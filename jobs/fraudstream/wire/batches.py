@@ -21,6 +21,8 @@ _STREAMED = {1: "gzip", 3: "lz4", 4: "zstd"}
 _SNAPPY = 2
 _XERIAL = b"\x82SNAPPY\x00"
 _MAGIC = 2
+# A batch of a producer's usual 1 MiB is some MiB unpacked; one made to fill the memory may be thousands of times that.
+MOST_UNPACKED = 1 << 28
 
 
 class BadBatch(FraudstreamError):
@@ -97,28 +99,41 @@ def _decompressed(part: memoryview, codec: int, base: int) -> bytes:
         if codec == 0:
             return bytes(part)
         if codec == _SNAPPY:
-            return _unsnapped(bytes(part))
-        return bytes(pa.input_stream(pa.py_buffer(part), compression=_STREAMED[codec]).read())
+            return _unsnapped(bytes(part), base)
+        unpacked = bytes(pa.input_stream(pa.py_buffer(part), compression=_STREAMED[codec]).read(MOST_UNPACKED + 1))
+        _require_size(len(unpacked), base)
+        return unpacked
     except (KeyError, OSError, ValueError, IndexError, struct.error) as error:
         raise BadBatch(f"at offset {base}: the batch does not decompress ({error})") from error
 
 
-def _unsnapped(data: bytes) -> bytes:
+def _require_size(size: int, base: int) -> None:
+    if size > MOST_UNPACKED:
+        raise BadBatch(
+            f"at offset {base}: the batch is more than {MOST_UNPACKED >> 20} MiB unpacked; the built-in reader takes "
+            "its records one by one: set kafka.reader: built-in, and start the rule over with --reset."
+        )
+
+
+def _unsnapped(data: bytes, base: int) -> bytes:
     """One block, or the blocks of Java's framing."""
     if not data.startswith(_XERIAL):
-        return _block(data)
-    parts, at = [], len(_XERIAL) + 8
+        return _block(data, base)
+    parts, at, total = [], len(_XERIAL) + 8, 0
     while at < len(data):
         (size,) = struct.unpack_from(">i", data, at)
-        parts.append(_block(data[at + 4 : at + 4 + size]))
+        parts.append(_block(data[at + 4 : at + 4 + size], base))
+        total += len(parts[-1])
+        _require_size(total, base)
         at += 4 + size
     return b"".join(parts)
 
 
-def _block(data: bytes) -> bytes:
+def _block(data: bytes, base: int) -> bytes:
     size = shift = at = 0
     while True:
         size |= (data[at] & 0x7F) << shift
         if data[at] < 0x80:
+            _require_size(size, base)
             return bytes(pa.decompress(data, decompressed_size=size, codec="snappy", asbytes=True))
         at, shift = at + 1, shift + 7
