@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fraudstream.check.observe import Latencies, Progress, Sample
+from fraudstream.check.latency import Latencies
+from fraudstream.check.observe import Progress, Sample
 from fraudstream.check.report import Run
 
 BEGAN = 1_800_000_000.0
@@ -48,6 +49,9 @@ def _latencies(rule: str, seconds: int) -> Latencies:
         found.at.append(committed + latency)
         found.total.append(latency)
         found.capture.append(12.0)
+        found.arrived.append(committed + 20.0)
+        found.partition.append(0)
+        found.offset.append(number)
     return found
 
 

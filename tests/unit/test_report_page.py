@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fraudstream.check.observe import Latencies
+from fraudstream.check.latency import Latencies
 from fraudstream.check.page import write_page
 from fraudstream.check.report import assemble
 from fraudstream.stack.settings import load_settings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fraudstream.check import timeline
-from fraudstream.check.observe import Latencies
+from fraudstream.check.latency import Latencies
 
 
 def _alerts(*alerts: tuple[float, float, float]) -> Latencies:
@@ -65,15 +65,5 @@ def test_alerts_fall_into_intervals_by_the_commit_of_their_change():
     assert found == {"seconds": [0.5, 3.5], "p50": [20, 900], "p95": [29, 900], "count": [2, 1]}
 
 
-def test_stages_are_medians_within_the_window_and_add_up_for_an_odd_number_of_alerts():
-    alerts = _alerts((9.5, 9000, 8000), (10.5, 100, 10), (11, 200, 20), (13.2, 300, 30))
-    assert timeline.stages(alerts, (10, 13)) == {"commit_to_capture": 20, "capture_to_alert": 180}
-
-
 def test_percentiles_of_nothing_are_none():
     assert timeline.percentiles([]) == {"p50": None, "p95": None, "p99": None}
-
-
-def test_alerts_between_two_times_leave_out_those_without_a_commit_time():
-    alerts = _alerts((1.1, 100, 1), (2, float("nan"), 1), (4.2, 300, 1), (4.1, 100, 1))
-    assert alerts.between(1, 4).tolist() == [100, 300]

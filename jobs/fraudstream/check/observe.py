@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import json
 import time
-from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from fraudstream.check.latency import Batch, Latencies, Stamps, epoch_ms
 from fraudstream.check.topic import consumer_settings, partitions_of
 from fraudstream.config import Pipeline
 from fraudstream.errors import StackError
@@ -48,49 +46,6 @@ class Sample:
         """Records of the query's topic that it has not processed."""
         end = sum(self.alerts.values()) if query == ARCHIVE else self.captured
         return max(0, end - self.read.get(query, 0))
-
-
-@dataclass
-class Latencies:
-    """One entry per alert (its first copy): when it was in Kafka (epoch ms) and ms from the commit to it."""
-
-    at: array[float] = field(default_factory=lambda: array("d"))
-    total: array[float] = field(default_factory=lambda: array("d"))
-    capture: array[float] = field(default_factory=lambda: array("d"))
-    """Of these, ms from the commit until Debezium had read the change."""
-    copies: int = 0
-    seen: set[str] = field(default_factory=set)
-
-    def add(self, alert: Mapping[str, Any], at: int) -> None:
-        """Note an alert that Kafka stamped with `at` (epoch ms)."""
-        if alert["alert_id"] in self.seen:
-            self.copies += 1
-            return
-        self.seen.add(alert["alert_id"])
-        committed = epoch_ms(alert["committed_at"])
-        captured = epoch_ms(alert["captured_at"])
-        self.at.append(at)
-        self.total.append(at - committed if committed is not None else np.nan)
-        self.capture.append(captured - committed if captured is not None and committed is not None else np.nan)
-
-    def committed(self) -> npt.NDArray[np.float64]:
-        """When each alert's change was committed, in epoch seconds."""
-        found: npt.NDArray[np.float64] = (np.array(self.at) - np.array(self.total)) / 1000
-        return found
-
-    def between(self, begin: float, end: float) -> npt.NDArray[np.float64]:
-        """The latencies of the alerts on changes committed in [begin, end), in epoch seconds."""
-        committed = self.committed()
-        chosen: npt.NDArray[np.float64] = np.array(self.total)[(committed >= begin) & (committed < end)]
-        return chosen
-
-    def latest(self, begin: float) -> npt.NDArray[np.float64]:
-        """The latencies since `begin` (epoch seconds), looked for from the end."""
-        first = len(self.at)
-        while first and self.at[first - 1] >= begin * 1000:
-            first -= 1
-        chosen: npt.NDArray[np.float64] = np.array(self.total[first:])
-        return chosen[~np.isnan(chosen)]
 
 
 class Tail:
@@ -126,6 +81,8 @@ class Progress:
         """The line that was written last."""
         self.unreadable: list[tuple[float, int]] = []
         """(epoch seconds, records) per batch that had any."""
+        self.begun: list[Batch] = []
+        """The batches whose begin is known."""
         self._forgotten = 0
 
     @property
@@ -138,7 +95,7 @@ class Progress:
         for batch in list(self._batches)[: max(0, len(self._batches) - keep)]:
             del self._batches[batch]
             self._forgotten += 1
-        del self.durations[:-keep], self.unreadable[:-keep]
+        del self.durations[:-keep], self.unreadable[:-keep], self.begun[:-keep]
 
     def update(self) -> None:
         """Read what is new."""
@@ -157,6 +114,8 @@ class Progress:
                 self.unreadable.append((line["at"], counts["unreadable"]))
             if line.get("duration_ms") is not None:
                 self.durations.append((line["at"], line["duration_ms"], counts.get("read", 0)))
+            if (began := epoch_ms(line.get("began_at"))) is not None:
+                self.begun.append(Batch(began, {int(number): end for number, end in line["end"].items()}))
 
 
 _COUNTS = (
@@ -179,6 +138,7 @@ class Observer:
         self._ledger = Tail(ledger)
         self._committed = {b'["c",': 0, b'["u",': 0, b'["d",': 0}
         self.captured = 0
+        self._stamps = Stamps()
         self.alerts: dict[str, Latencies] = {rule: Latencies() for rule in rules}
         self.progress = {name: Progress(Path(pipeline.progress, f"{name}.jsonl")) for name in (*rules, MIRROR, ARCHIVE)}
 
@@ -202,9 +162,10 @@ class Observer:
                 raise StackError(f"topic {topic}: {error.str()}; see the broker's log.")
         elif topic == self._topics[0]:
             self.captured += 1
+            self._stamps.note(message.partition(), message.offset(), message.timestamp()[1])
         else:
             alert = json.loads(message.value())
-            self.alerts.setdefault(alert["rule"], Latencies()).add(alert, message.timestamp()[1])
+            self.alerts.setdefault(alert["rule"], Latencies()).add(alert, message.timestamp()[1], self._stamps)
 
     def at_the_end(self) -> bool:
         """Whether all that both topics hold now has been taken in."""
@@ -237,8 +198,3 @@ class Observer:
 def _light(settings: dict[str, Any]) -> dict[str, Any]:
     # Fewer, larger answers: the observer shares the cores with what it observes.
     return {**settings, "fetch.wait.max.ms": 500, "fetch.min.bytes": 1_048_576, "log_level": 3}
-
-
-def epoch_ms(text: str | None) -> float | None:
-    """Epoch milliseconds of "2026-11-23T06:41:51.123Z"; None for None."""
-    return None if text is None else datetime.fromisoformat(text).timestamp() * 1000

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fraudstream.check import timeline
-from fraudstream.check.observe import ARCHIVE, Latencies
+from fraudstream.check.latency import STAGES, Latencies
+from fraudstream.check.observe import ARCHIVE
 from fraudstream.check.resources import Resources
 
 # Of middle lightness: readable on white and on black.
@@ -144,12 +145,11 @@ def memory_plot(readings: Sequence[Resources], begin: float) -> str:
 
 
 def stages_plot(stages: Mapping[str, Mapping[str, int | None]]) -> str:
-    """Median ms of the two stages from commit to alert, a bar for each rule."""
+    """Median ms of the stages from commit to alert, a bar for each rule."""
     made, (axes,) = figure(height=0.9 + 0.4 * len(stages))
     rules = list(stages)
     left = [0] * len(rules)
-    names = {"commit_to_capture": "commit to Debezium", "capture_to_alert": "Debezium to alert (Kafka, Spark, Kafka)"}
-    for number, (stage, label) in enumerate(names.items()):
+    for number, (stage, label) in enumerate(STAGES.items()):
         widths = [stages[rule][stage] or 0 for rule in rules]
         axes.barh(rules, widths, left=left, label=label, color=_colour(number), height=0.6)
         left = [a + b for a, b in zip(left, widths, strict=True)]

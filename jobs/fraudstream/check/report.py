@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 
-from fraudstream.check import timeline
-from fraudstream.check.observe import Latencies, Progress, Sample
+from fraudstream.check import latency, timeline
+from fraudstream.check.latency import Latencies
+from fraudstream.check.observe import Progress, Sample
 from fraudstream.check.resources import Resources
 from fraudstream.stack.java import require_java
 from fraudstream.stack.settings import StackSettings
@@ -79,7 +80,8 @@ def _speed(run: Run, rule: str) -> dict[str, Any]:
 
 
 def _stages(run: Run, rule: str) -> dict[str, int | None]:
-    return timeline.stages(run.alerts.get(rule, Latencies()), run.warm)
+    batches = run.progress[rule].begun if rule in run.batched else []
+    return latency.stages(run.alerts.get(rule, Latencies()), batches, run.warm)
 
 
 def _rates(run: Run) -> dict[str, float]:

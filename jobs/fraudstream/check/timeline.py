@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fraudstream.check.observe import Latencies, Sample
+from fraudstream.check.latency import Latencies
+from fraudstream.check.observe import Sample
 
 Numbers = npt.NDArray[np.float64]
 WARM_AFTER_S = 20.0
@@ -90,18 +91,6 @@ def latency_over_time(alerts: Latencies, begin: float, width: float) -> dict[str
         found["p95"].append(float(np.percentile(chosen, 95)))
         found["count"].append(int(chosen.size))
     return found
-
-
-def stages(alerts: Latencies, window: tuple[float, float]) -> dict[str, int | None]:
-    """Median ms from the commit to Debezium's reading of it, and from there to the alert in Kafka."""
-    committed, total, capture = alerts.committed(), np.array(alerts.total), np.array(alerts.capture)
-    chosen = (committed >= window[0]) & (committed < window[1]) & ~np.isnan(capture)
-    if not chosen.any():
-        return {"commit_to_capture": None, "capture_to_alert": None}
-    return {
-        "commit_to_capture": round(float(np.median(capture[chosen]))),
-        "capture_to_alert": round(float(np.median(total[chosen] - capture[chosen]))),
-    }
 
 
 def interval(seconds: float) -> float:

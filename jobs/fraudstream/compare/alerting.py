@@ -15,7 +15,8 @@ import psycopg2
 from confluent_kafka.admin import NewTopic
 
 from fraudstream.check.children import Child, job
-from fraudstream.check.observe import Observer, epoch_ms
+from fraudstream.check.latency import epoch_ms
+from fraudstream.check.observe import Observer
 from fraudstream.check.topic import read_topic
 from fraudstream.check.verify import alert_messages
 from fraudstream.check.watch import Watch, wait_for_queries

@@ -114,6 +114,7 @@ def batch_line(report: Mapping[str, Any], has_state: bool) -> dict[str, Any]:
     )
     return {
         "batch_id": report["batchId"],
+        "began_at": report["timestamp"],
         "start": _by_partition(source["startOffset"]),
         "end": _by_partition(source["endOffset"]),
         "duration_ms": stages.get("triggerExecution", report["batchDuration"]),
