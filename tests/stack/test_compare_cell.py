@@ -15,7 +15,7 @@ from fraudstream.compare.run import told
 from fraudstream.stack import connect, kafka
 from fraudstream.stack.settings import StackSettings
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 # Two readers of each path that poll every second; transactions held for up to 3 s.
 CELL = replace(BASE, name="short", rate=200.0, interval_s=1.0, table_rows=1000, consumers=2, seconds=6.0)
 

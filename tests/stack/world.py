@@ -191,12 +191,12 @@ def world(
     source: Path = OURS,
     *,
     renamed: bool = True,
-    reader: str = "built-in",
+    reader: str | None = None,
     **changes: str,
 ) -> Iterator[World]:
     """A fresh world: an empty table, and after the test nothing of it left in the stack. The connector gets the world's
     name unless it is not to be `renamed`; `changes` are settings of it (dots as double underscores). `reader` is the
-    pipeline's."""
+    pipeline's; that of conf/ if it is not given."""
     connector = json.loads(source.read_text(encoding="utf-8"))
     if renamed:
         connector["name"] = f"world_{name}"
@@ -212,7 +212,10 @@ def world(
     pipeline = replace(
         plain,
         kafka=replace(
-            plain.kafka, transactions_topic=f"{prefix}.public.transactions", alerts_topic=alerts, reader=reader
+            plain.kafka,
+            transactions_topic=f"{prefix}.public.transactions",
+            alerts_topic=alerts,
+            reader=reader or plain.kafka.reader,
         ),
         lake=str(folder / "lake"),
         checkpoints=str(folder / "checkpoints"),

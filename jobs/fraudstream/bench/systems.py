@@ -149,12 +149,14 @@ def _java(name: str, *options: str) -> System:
     )  # fmt: skip
 
 
+_LARGE = "750000"
 _FLINK = ("pyflink_job.txt", "pyflink.jars")
 _ALL = (
     _our("ours", "anomaly"),
-    # Of large batches, as to catch up: a batch costs this reader about the same however many rows it has.
-    _our("ours_columnar", "anomaly", kafka__reader="columnar", kafka__source__maxOffsetsPerTrigger="750000"),
-    _our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger="750000"),
+    # As to catch up: a batch costs the columnar reader about the same however many rows it has.
+    _our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    _our("ours_built_in", "anomaly", kafka__reader="built-in"),
+    _our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     _our("ours_velocity", "velocity"),
     _our("ours_both", "anomaly", "velocity"),
     _peer("exercise_agent", "exercise_agent", "confluent-kafka"),
@@ -178,4 +180,4 @@ _ALL = (
 SYSTEMS: Mapping[str, System] = {system.name: system for system in _ALL}
 RAW_READ = "raw_read"
 NAMES = (*SYSTEMS, RAW_READ)
-QUICK = ("ours_columnar", "ours", RAW_READ, "pyflink", "bytewax_recovery", "streams", "python_2")
+QUICK = ("ours", "ours_large", RAW_READ, "pyflink", "bytewax_recovery", "streams", "python_2")
