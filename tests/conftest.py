@@ -12,7 +12,6 @@ from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
 # Speed is no matter of the tests: on a busy machine an example may take any time.
 settings.register_profile("fraudstream", deadline=None)
 settings.load_profile("fraudstream")
-_JAVA = "-XX:+UseParallelGC -Xmn1g -XX:-DontCompileHugeMethods -XX:TieredStopAtLevel=1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,8 +20,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ.update({name: str(port) for name, port in free_ports().items()})
-    # One thread per core of a small machine. A test ends before code that the optimising compiler made would pay.
-    os.environ["SPARK_SUBMIT_ARGS"] = f"--master local[2] --conf 'spark.driver.extraJavaOptions={_JAVA}'"
+    os.environ["SPARK_SUBMIT_ARGS"] = "--master local[2]"  # one thread per core of a small machine
 
 
 @pytest.fixture(scope="session")
