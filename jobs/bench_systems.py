@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fraudstream import cli, options
 from fraudstream.bench.dataset import EVENTS, FORMS, PROFILES, USERS
+from fraudstream.bench.parts import PARTS
 from fraudstream.bench.plan import PATIENCE_S, REPEATS, Options
 from fraudstream.bench.report import as_text
 from fraudstream.bench.run import run
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     wanted = Options(
         full=given.full, only=given.only, profiles=given.profile, forms=given.form, users=given.users,
-        events=given.events, repeats=given.repeats, patience_s=given.patience,
+        events=given.events, repeats=given.repeats, patience_s=given.patience, parts=given.part,
         fresh=given.fresh,
     )  # fmt: skip
     home = (given.home or load_settings().home / "bench").absolute()
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="the systems")
     add("--full", action="store_true", help="every system on five data sets; hours")
     add("--only", type=options.choices(NAMES), default=[], metavar="A,B", help="only these systems")
+    add("--part", type=options.choices([*PARTS]), default=[], metavar="A,B",
+        help=f"instead of the race, of {', '.join(PARTS)}",
+    )  # fmt: skip
     add("--profile", type=options.choices(PROFILES), default=[], metavar="A,B", help=f"of {', '.join(PROFILES)}")
     add("--form", type=options.choices(FORMS), default=[], metavar="A,B", help=f"of {', '.join(FORMS)}")
     add("--users", type=_numbers(USERS), default=[], metavar="N,M", help=f"of {', '.join(map(str, USERS))}")

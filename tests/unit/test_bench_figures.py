@@ -122,11 +122,45 @@ def test_a_report_has_the_median_and_spread_of_each_system_beside_the_raw_read(s
     assert entry["lines_of_code"] > 10
     assert report["raw_read_per_s"] == 400.0
     assert report["passed"]
-    assert (report["latency_ms"], report["scaling"]) == ({}, {})
+    assert (report["latency_ms"], report["scaling"]) == ({}, {"users": {}, "cores": {}})
     assert json.loads((tmp_path / "report.json").read_text()) == report
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 2
     assert "| ours | exercise, envelope, 9,000 users | 200 (100-300) |" in (tmp_path / "table.md").read_text()
+
+
+def test_growth_is_told_by_users_and_by_cores(settings, tmp_path):
+    results = [
+        result("ours_large", 4), result("ours_large", 2, users=1_000_000), result("ours_large_one_core", 3),
+        result("streams", 5), result("ours_large", 9, form="compact"),
+    ]  # fmt: skip
+    report = write_report(tmp_path, assembled(results, settings))
+    found = report["scaling"]
+    assert [*found["users"]] == ["ours_large"]
+    by_users = found["users"]["ours_large"]
+    assert {users: each["median"] for users, each in by_users.items()} == {"9,000": 400, "1,000,000": 200}
+    assert {cores: each["median"] for cores, each in found["cores"]["ours_large"].items()} == {"1": 300, "2": 400}
+    assert "1,000,000 users" in (tmp_path / "report.html").read_text()
+
+
+def latency(failures: list[str]) -> dict[str, Any]:
+    stages = {"commit_to_capture": 11, "capture_to_topic": 12, "topic_to_batch": None, "batch_to_alert": 14}
+    rule = {"alerts": 5, "latency_ms": {"p50": 641, "p95": 700, "p99": 800}, "stages_ms": stages,
+            "batch_ms": {"p50": 333, "p95": 1, "p99": 1}}  # fmt: skip
+    found = {"rules": {"high_amount": rule}, "changes_per_s": 2000.0, "idle_share": 0.25, "first_batch_s": 19.5,
+             "failures": failures}  # fmt: skip
+    return {"key": "latency: alone", "part": "latency", "step": "alone", "at": 1, "code": "c", "found": found}
+
+
+def test_latencies_stand_beside_the_race_and_a_check_that_failed_fails_the_report(settings, tmp_path):
+    report = write_report(tmp_path, assembled([result(), latency([])], settings))
+    assert report["passed"]
+    assert report["latency_ms"]["alone"]["rules"]["high_amount"]["latency_ms"]["p50"] == 641
+    assert "641" in as_text(report)
+    assert "<td>641</td>" in (tmp_path / "report.html").read_text()
+    failed = assembled([result(), latency(["one alert is missing"])], settings)
+    assert not failed["passed"]
+    assert "latency, alone: one alert is missing" in as_text(failed)
 
 
 def test_one_repeat_that_is_not_equal_speaks_for_all(settings):

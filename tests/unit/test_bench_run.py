@@ -17,7 +17,7 @@ from fraudstream.bench import run as bench
 from fraudstream.bench.dataset import DataSet
 from fraudstream.bench.install import NotInstalled, install
 from fraudstream.bench.ours import write_pipeline, write_rules
-from fraudstream.bench.plan import Options, planned
+from fraudstream.bench.plan import Options, planned, steps
 from fraudstream.bench.processes import Command, Meter, below_of, kill_in, program, require_success
 from fraudstream.bench.systems import NAMES, QUICK, SYSTEMS, System, lines_of_code
 from fraudstream.bench.topics import Topic
@@ -52,12 +52,24 @@ def test_options_choose_the_data_and_keep_their_results_apart():
     assert [each.name for each in (Options(), Options(full=True), asked)] == ["quick", "full", "chosen"]
 
 
+def test_a_full_run_measures_its_parts_too_and_parts_may_be_asked_for_alone():
+    assert [step.key for step in steps(Options())] == []
+    everything = [step.key for step in steps(Options(full=True))]
+    assert "latency: together" in everything
+    assert len(set(everything)) == len(everything)
+    alone = Options(parts=["latency"])
+    assert (planned(alone), alone.name) == ([], "chosen")
+    assert {step.part.name for step in steps(alone)} == {"latency"}
+    assert steps(Options(full=True, only=["ours"])) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--only", "our"], "Did you mean ours?"),
         (["--users", "12"], "'12' is none of 9000, 100000, 1000000"),
         (["--events", "1e6"], "no whole number from 10000"),
+        (["--part", "latencies"], "Did you mean latency?"),
         (["--form", "flat"], "none of envelope, compact"),
         (["--repeats", "0"], "no whole number from 1 to 100"),
     ],

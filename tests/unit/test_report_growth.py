@@ -47,7 +47,9 @@ def test_a_long_run_whose_memory_grows_fails_and_a_short_one_says_nothing():
     for seconds, failures in ((60, 0), (1900, 1)):
         run = made_up_run(seconds)
         grown = [
-            Resources(at=run.began + at, memory={"kafka": 500.0, "jvm": 2000.0 + at}, disk={}, files={"alerts": 40})
+            Resources(
+                at=run.began + at, idle=0.2, memory={"kafka": 500.0, "jvm": 2000.0 + at}, disk={}, files={"alerts": 40}
+            )
             for at in range(0, seconds, 10)
         ]
         run = replace(run, resources=grown, alerts={}, batched=[])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from fraudstream.bench.dataset import EVENTS, FORMS, PROFILES, USERS, DataSet, Form, Profile
+from fraudstream.bench.parts import PARTS, Part
 from fraudstream.bench.systems import NAMES, QUICK, SYSTEMS
 
 REPEATS = 3
@@ -26,12 +27,14 @@ class Options:
     repeats: int = REPEATS
     patience_s: float = PATIENCE_S
     """Seconds without an alert until a system is given up."""
+    parts: Sequence[str] = ()
+    """Of parts.PARTS, instead of the race or, in a full run, beside it."""
     fresh: bool = False
 
     @property
     def name(self) -> str:
         """Of the run's files: what one kind of run has measured is no other's."""
-        own = self.only or self.profiles or self.forms or self.users
+        own = self.only or self.profiles or self.forms or self.users or self.parts
         return "chosen" if own or self.events != EVENTS or self.repeats != REPEATS else "full" if self.full else "quick"
 
 
@@ -49,10 +52,29 @@ class Heat:
         return f"{self.data.topic} {self.system} {self.repeat}"
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a part."""
+
+    part: Part
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Tells it from the others of its plan."""
+        return f"{self.part.name}: {self.name}"
+
+
+def steps(options: Options) -> list[Step]:
+    """All steps of the parts: those asked for, or all of a full run that asks for nothing."""
+    chosen = options.parts or (PARTS if options.name == "full" else ())
+    return [Step(PARTS[name], step) for name in chosen for step in PARTS[name].steps]
+
+
 def planned(options: Options) -> list[Heat]:
-    """All heats, data set by data set; within one the systems take turns, so that an hour in which the machine is slow
-    is nobody's alone."""
-    systems = options.only or (NAMES if options.full else QUICK)
+    """All heats, none where parts are asked for, data set by data set; within one the systems take turns, so that an
+    hour in which the machine is slow is nobody's alone."""
+    systems = options.only or (() if options.parts else NAMES if options.full else QUICK)
     return [
         Heat(data.shortened(SYSTEMS[name].most_events if name in SYSTEMS else None), name, repeat)
         for data in data_sets(options)

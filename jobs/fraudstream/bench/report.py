@@ -11,9 +11,12 @@ from statistics import median
 from typing import Any
 
 from fraudstream.bench import drawing
+from fraudstream.bench.dataset import FORMS, PROFILES, USERS
 from fraudstream.bench.figures import spread
 from fraudstream.bench.install import version_of
+from fraudstream.bench.parts import gathered
 from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
+from fraudstream.check import latency
 from fraudstream.check.page import templates
 from fraudstream.check.report import machine, versions
 from fraudstream.columns import aligned
@@ -28,24 +31,49 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     """The report of all results so far: an entry per system and data set, the data sets in their order, in each the
     fastest first."""
     groups: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
-    for result in results:
+    races = [result for result in results if "system" in result]
+    for result in races:
         groups[(*(result[name] for name in _DATA), result["system"])].append(result)
     entries = [_entry(group) for group in groups.values()]
     raw = [entry for entry in entries if entry["system"] == RAW_READ]
     systems = _ranked([entry for entry in entries if entry["system"] != RAW_READ], raw)
     began = min((result["at"] for result in results), default=0)
+    measured = gathered(results, "latency")
+    failures = [
+        f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
+        for entry in systems
+        if not entry["equal"] and not _is_absent(entry)
+    ]
+    failures += [f"latency, {step}: {failure}" for step, found in measured.items() for failure in found["failures"]]
     return {
-        "passed": bool(systems) and all(entry["equal"] for entry in systems if not _is_absent(entry)),
+        "passed": bool(results) and not failures,
+        "failures": failures,
         "when": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
         "systems": systems,
         "raw_read_per_s": raw[0]["steady_per_s"]["median"] if raw and raw[0]["steady_per_s"] else None,
         "raw_read": raw,
-        "latency_ms": {},
-        "scaling": {},
+        "latency_ms": measured,
+        "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
-        "progress": _progress(results),
+        "progress": _progress(races),
     }
+
+
+def scaling(systems: Sequence[Result]) -> dict[str, Any]:
+    """Steady rates of a system that was raced on several numbers of users, or of ours on one core and on two; by users
+    and by cores."""
+    users: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entry in systems:
+        if (entry["profile"], entry["form"]) == (PROFILES[0], FORMS[0]) and entry["steady_per_s"]:
+            users[entry["system"]][f"{entry['users']:,}"] = entry["steady_per_s"]
+    fewest = f"{USERS[0]:,}"
+    cores = {
+        name: {"1": users[f"{name}_one_core"][fewest], "2": users[name][fewest]}
+        for name in list(users)
+        if fewest in users[name] and fewest in users.get(f"{name}_one_core", {})
+    }
+    return {"users": {name: found for name, found in users.items() if len(found) > 1}, "cores": cores}
 
 
 def _entry(group: Sequence[Result]) -> dict[str, Any]:
@@ -124,7 +152,7 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     environment = templates(Path(__file__).parent)
     environment.filters |= {"whole": _rounded, "verdict": verdict}
     page = environment.get_template("bench.html.j2")
-    text = page.render(report=report, groups=groups, raw=raw, plots=plots)
+    text = page.render(report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES)
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
     return report
@@ -168,9 +196,23 @@ def as_text(report: Result) -> str:
             _whole(entry["total_per_s"]), entry["cpu_s_per_million"], _whole(entry["rss_mib"]), entry.get("alerts"),
             verdict(entry) if "equal" in entry else "no rule",
         ])  # fmt: skip
-    failures = [f"- {entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
-                for entry in report["systems"] if not entry["equal"]]  # fmt: skip
-    return "\n".join([*aligned(header, rows), *failures])
+    absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
+    failed = [f"- {failure}" for failure in report["failures"]]
+    return "\n".join(
+        [*(aligned(header, rows) if rows else []), *_latency_lines(report["latency_ms"]), *absent, *failed]
+    )
+
+
+def _latency_lines(found: Result) -> list[str]:
+    """The table of latencies, empty without any."""
+    names = ["p50", "p95", "p99"]
+    header = ["rules", "rule", *names, *latency.STAGES.values(), "batch p50", "idle", "first batch"]
+    rows = [
+        [step, rule, *(each["latency_ms"][name] for name in names), *each["stages_ms"].values(),
+         each["batch_ms"]["p50"], run["idle_share"], run["first_batch_s"]]
+        for step, run in found.items() for rule, each in run["rules"].items()
+    ]  # fmt: skip
+    return ["", *aligned(header, rows)] if rows else []
 
 
 def told(result: Result) -> str:

@@ -9,11 +9,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fraudstream.bench.install import NotInstalled, install
-from fraudstream.bench.plan import Heat, Options, planned
+from fraudstream.bench.plan import Heat, Options, planned, steps
 from fraudstream.bench.race import race, race_raw_read
 from fraudstream.bench.report import assembled, told, write_report
 from fraudstream.bench.systems import PEERS, RAW_READ, SYSTEMS
@@ -36,22 +37,57 @@ def run(options: Options, home: Path, say: Say) -> dict[str, Any]:
     home.mkdir(parents=True, exist_ok=True)
     with alone(home, "benchmark"):
         settings = load_settings(home, free_ports(), {**os.environ, "STACK_PROFILE": "open"})
-        heats, file = planned(options), home / f"{options.name}.jsonl"
+        heats, more, file = planned(options), steps(options), home / f"{options.name}.jsonl"
         _require_room(home, heats)
-        results = _resumed(file, heats, options.fresh)
-        left = [heat for heat in heats if heat.key not in {result["key"] for result in results}]
+        keys = [*(heat.key for heat in heats), *(step.key for step in more)]
+        kept = Kept(file, settings, _resumed(file, keys, options.fresh))
+        left = [heat for heat in heats if heat.key not in kept.keys]
         absent = _absent(settings, left, say)
         say(f"{len(heats)} races, {len(left)} to run; Ctrl-C stops, the next run goes on")
-        with broker(settings):
-            kept: dict[str, Topic] = {}
-            for heat in left:
-                if heat.data.topic not in kept:
-                    kept[heat.data.topic] = filled(settings, heat.data, say)
-                results.append({**_described(heat), **_raced(settings, heat, kept[heat.data.topic], options, absent)})
-                _append(file, results[-1])
-                say(f"[{len(results):>3}/{len(heats)}] {told(results[-1])}")
-                write_report(home, assembled(results, settings))
-        return write_report(home, assembled(results, settings))
+        if left:
+            with broker(settings):
+                _race_all(settings, left, options, absent, kept, say)
+        for step in (step for step in more if step.key not in kept.keys):
+            say(step.key)
+            found = step.part.measure(load_settings(), home, step.name)
+            kept.add({"key": step.key, "part": step.part.name, "step": step.name, "code": code(), "found": found})
+            say(f"{step.key}: {json.dumps(found)}")
+        return kept.report()
+
+
+@dataclass
+class Kept:
+    """Results, each in the file as soon as it is there."""
+
+    file: Path
+    settings: StackSettings
+    results: list[dict[str, Any]]
+
+    @property
+    def keys(self) -> set[str]:
+        """Of what has been measured."""
+        return {result["key"] for result in self.results}
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Keep one more, and write the report anew."""
+        self.results.append({**result, "at": round(time.time())})
+        _append(self.file, self.results[-1])
+        self.report()
+
+    def report(self) -> dict[str, Any]:
+        """The report of all, as it is written beside the file."""
+        return write_report(self.file.parent, assembled(self.results, self.settings))
+
+
+def _race_all(
+    settings: StackSettings, heats: Sequence[Heat], options: Options, absent: Mapping[str, str], kept: Kept, say: Say
+) -> None:  # fmt: skip
+    topics: dict[str, Topic] = {}
+    for number, heat in enumerate(heats, start=1):
+        if heat.data.topic not in topics:
+            topics[heat.data.topic] = filled(settings, heat.data, say)
+        kept.add({**_described(heat), **_raced(settings, heat, topics[heat.data.topic], options, absent)})
+        say(f"[{number:>3}/{len(heats)}] {told(kept.results[-1])}")
 
 
 @contextmanager
@@ -95,7 +131,7 @@ def _described(heat: Heat) -> dict[str, Any]:
     data = heat.data
     return {
         "key": heat.key, "system": heat.system, "profile": data.profile, "form": data.form, "users": data.users,
-        "events": data.events, "repeat": heat.repeat, "at": round(time.time()), "code": code(),
+        "events": data.events, "repeat": heat.repeat, "code": code(),
     }  # fmt: skip
 
 
@@ -109,11 +145,11 @@ def code() -> str:
     return found.hexdigest()[:12]
 
 
-def _resumed(file: Path, heats: Sequence[Heat], fresh: bool) -> list[dict[str, Any]]:
-    """The results to go on with: those of these heats and this code, unless none of the heats is left to run."""
-    wanted, now = {heat.key for heat in heats}, code()
-    found = [result for result in _read(file) if result["key"] in wanted and result["code"] == now]
-    if fresh or len(found) == len(heats):
+def _resumed(file: Path, keys: Sequence[str], fresh: bool) -> list[dict[str, Any]]:
+    """The results to go on with: those of these keys and this code, unless none is left to be measured."""
+    now = code()
+    found = [result for result in _read(file) if result["key"] in keys and result["code"] == now]
+    if fresh or len(found) == len(keys):
         found = []
     file.write_text("".join(f"{json.dumps(result)}\n" for result in found), encoding="utf-8")
     return found

@@ -14,7 +14,6 @@ from fraudstream.bench.processes import Command, python_module
 from fraudstream.stack.settings import REPOSITORY, StackSettings
 
 PEERS = REPOSITORY / "peers"
-_MASTER = "local[2]"
 _SURVIVES = {False: "nothing", True: "state and position"}
 
 
@@ -68,11 +67,11 @@ def lines_of_code(system: System) -> int | None:
     return sum(bool(line) and not line.startswith(("#", "//", "/*", "*")) for line in lines)
 
 
-def _spark(task: Task) -> dict[str, str | None]:
+def _spark(task: Task, cores: int = 2) -> dict[str, str | None]:
     return {
         "PYTHONPATH": str(REPOSITORY / "jobs"), "FRAUDSTREAM_HOME": str(task.folder),
         "KAFKA_PORT": str(task.settings.kafka_port), "STACK_PROFILE": "open", "KAFKA_CLIENT_PROPERTIES": "",
-        "SPARK_SUBMIT_ARGS": f"--master {_MASTER}",
+        "SPARK_SUBMIT_ARGS": f"--master local[{cores}]",
     }  # fmt: skip
 
 
@@ -92,14 +91,14 @@ def raw_read(task: Task, result: Path) -> Command:
     return Command(plain.words, {**plain.environment, **_spark(task)})
 
 
-def _ours(*rules: str, **changes: Any) -> Callable[[Task], Command]:
+def _ours(*rules: str, cores: int = 2, **changes: Any) -> Callable[[Task], Command]:
     """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot."""
 
     def start(task: Task) -> Command:
         config = _pipeline(task, {name.replace("__", "."): value for name, value in changes.items()})
         write_rules(task.folder / "rules.yaml", rules)
         words: list[str | Path] = [sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", config]
-        return Command([*words, "--rules-file", task.folder / "rules.yaml"], _spark(task))
+        return Command([*words, "--rules-file", task.folder / "rules.yaml"], _spark(task, cores))
 
     return start
 
@@ -155,6 +154,7 @@ _ALL = (
     _our("ours", "anomaly"),
     # As to catch up: a batch costs the columnar reader about the same however many rows it has.
     _our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    _our("ours_large_one_core", "anomaly", cores=1, kafka__source__maxOffsetsPerTrigger=_LARGE),
     _our("ours_built_in", "anomaly", kafka__reader="built-in"),
     _our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     _our("ours_velocity", "velocity"),

@@ -23,9 +23,11 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Memory in MiB per process group, MiB and files per folder, at an epoch second."""
+    """Memory in MiB per process group, MiB and files per folder, at an epoch second; the share of the CPU that was idle
+    since the reading before."""
 
     at: float
+    idle: float
     memory: dict[str, float]
     disk: dict[str, float]
     files: dict[str, int]
@@ -50,6 +52,7 @@ def measure(settings: StackSettings, pipeline: Pipeline) -> Resources:
     sizes = {name: _size(path) for name, path in places.items()}
     return Resources(
         at=time.time(),
+        idle=psutil.cpu_times_percent().idle / 100,
         memory=memory | _driver(pipeline.progress),
         disk={name: size / MIB for name, (size, _) in sizes.items()},
         files={name: files for name, (_, files) in sizes.items()},
@@ -62,6 +65,7 @@ def metering(settings: StackSettings, pipeline: Pipeline, seconds: float) -> Ite
     meter, ended = Meter(), threading.Event()
 
     def read() -> None:
+        psutil.cpu_times_percent()  # from here on
         while not ended.wait(seconds):
             meter.readings.append(measure(settings, pipeline))
 

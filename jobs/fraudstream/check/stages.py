@@ -49,6 +49,8 @@ class Options:
     seconds: int
     rate: int
     seed: int
+    rules_file: Path | None = None
+    """Of rules other than those of conf/."""
 
 
 Check = Callable[[Path, Path], dict[str, Any]]
@@ -68,6 +70,7 @@ def run_and_check(
         _say(f"the stack is up after {stack_start_s:.1f} s; starting Spark with {', '.join(names)}")
         began = time.monotonic()
         arguments, environment = ["--with", f"{ARCHIVE},{MIRROR}"], {"FRAUDSTREAM_HOME": str(home)}
+        arguments += ["--rules-file", str(options.rules_file)] if options.rules_file else []
         spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
         wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
         observer = Observer(pipeline, names, home / "ledger.jsonl")
