@@ -46,8 +46,9 @@ def ran(stack: StackSettings, spark, tmp_path_factory: pytest.TempPathFactory) -
         yield made
 
 
-def test_the_columnar_reader_logs_in_as_sparks_own_does(ran: World, tmp_path: Path):
-    kafka_ = replace(ran.pipeline.kafka, reader="columnar")
+def test_sparks_own_reader_logs_in_as_the_columnar_one_does(ran: World, tmp_path: Path):
+    assert ran.pipeline.kafka.reader == "columnar"
+    kafka_ = replace(ran.pipeline.kafka, reader="built-in")
     places = {name: str(tmp_path / name) for name in ("lake", "checkpoints", "progress")}
     again = replace(ran, pipeline=replace(ran.pipeline, kafka=kafka_, **places))
     stateful = [rule for rule in ran.rules if not rule.stateless]

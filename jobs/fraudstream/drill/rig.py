@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,10 @@ class Rig:
         lifecycle.purge(self.settings)
         for path in (self.ledger, self.copies, self.log):
             path.unlink(missing_ok=True)
+        # What faults have made for themselves, too: a checkpoint of theirs is of a topic that is gone.
+        for folder in self.home.iterdir():
+            if folder.is_dir() and folder != self.settings.folder:
+                shutil.rmtree(folder)
         # Changes up to a position may have been delivered again, from these offsets on.
         self.redelivered_to, self.redelivered_from = 0, {}
         self._write_files()
