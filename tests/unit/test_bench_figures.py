@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from fraudstream.bench.figures import Sightings, drawn, furthest, speed, spread
+from fraudstream.bench.mirror import summary
+from fraudstream.bench.mirror_plan import Load
 from fraudstream.bench.raw_read import points_of
 from fraudstream.bench.report import as_text, assembled, markdown, write_report
 from fraudstream.bench.truth import Truth
@@ -161,6 +163,32 @@ def test_latencies_stand_beside_the_race_and_a_check_that_failed_fails_the_repor
     failed = assembled([result(), latency(["one alert is missing"])], settings)
     assert not failed["passed"]
     assert "latency, alone: one alert is missing" in as_text(failed)
+
+
+def part(name: str, step: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"key": f"{name}: {step}", "part": name, "step": step, "at": 1, "code": "c", "found": found}
+
+
+def test_capture_and_mirror_have_tables_and_their_failures_fail_the_report(settings, tmp_path):
+    rate = {"median": 41_234.0, "min": 40_000.0, "max": 42_000.0}
+    captured = {
+        "rows": 1000, "runs": 1, "events_per_s": rate, "total_per_s": rate, "seconds": None, "cpu_s_per_million": {},
+        "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0, "failures": [],
+    }  # fmt: skip
+    load = Load(table_rows=5000)
+    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "compactions": 0, "expected": {}, "found": {}}
+    mirrored = summary(load, found, [1 << 20], 2 << 20)
+    results = [part("capture", "tuned", captured), part("mirror", "5,000 rows", mirrored)]
+    report = write_report(tmp_path, assembled(results, settings))
+    assert report["passed"]
+    assert (report["capture"], report["mirror"]) == ({"tuned": captured}, {"5,000 rows": mirrored})
+    text, page = as_text(report), (tmp_path / "report.html").read_text()
+    for figure in ("41,234", "4,321", "20,000"):
+        assert figure in text
+        assert f"<td>{figure}</td>" in page
+    failed = assembled([*results, part("capture", "compact", {**captured, "failures": ["2 rows are lost"]})], settings)
+    assert not failed["passed"]
+    assert failed["failures"] == ["capture, compact: 2 rows are lost"]
 
 
 def test_one_repeat_that_is_not_equal_speaks_for_all(settings):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import latency
+from fraudstream.bench import arrivals, capture, latency, mirror, setups
 from fraudstream.stack.settings import StackSettings
 
 
@@ -20,14 +20,45 @@ class Part:
     measure: Callable[[StackSettings, Path, str], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Table:
+    """How a part's results are shown."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str
+
+
 def _latency(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
     return latency.measure(user, home / "latency", latency.STEPS[step])
 
 
-_ALL = (Part("latency", tuple(latency.STEPS), _latency),)
+def _capture(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return capture.measure(home / "capture", step)
+
+
+def _mirror(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return mirror.measure(home / "mirror", mirror.STEPS[step])
+
+
+_ALL = (
+    Part("latency", tuple(latency.STEPS), _latency),
+    Part("capture", tuple(setups.STEPS), _capture),
+    Part("mirror", tuple(mirror.STEPS), _mirror),
+)
 PARTS: Mapping[str, Part] = {part.name: part for part in _ALL}
 
 
 def gathered(results: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any]:
     """The part's results so far, by step."""
     return {result["step"]: result["found"] for result in results if result.get("part") == part}
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """The tables of the parts capture and mirror, as far as they were measured."""
+    both = (
+        Table("Capture", arrivals.HEADER, arrivals.rows(report["capture"]), arrivals.CAPTION),
+        Table("Mirror", mirror.HEADER, mirror.rows(report["mirror"]), mirror.CAPTION),
+    )
+    return [table for table in both if table.rows]

@@ -14,7 +14,7 @@ from fraudstream.bench import drawing
 from fraudstream.bench.dataset import FORMS, PROFILES, USERS
 from fraudstream.bench.figures import spread
 from fraudstream.bench.install import version_of
-from fraudstream.bench.parts import gathered
+from fraudstream.bench.parts import PARTS, gathered, tables
 from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
 from fraudstream.check import latency
 from fraudstream.check.page import templates
@@ -38,13 +38,16 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     raw = [entry for entry in entries if entry["system"] == RAW_READ]
     systems = _ranked([entry for entry in entries if entry["system"] != RAW_READ], raw)
     began = min((result["at"] for result in results), default=0)
-    measured = gathered(results, "latency")
+    measured = {part: gathered(results, part) for part in PARTS}
     failures = [
         f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
         for entry in systems
         if not entry["equal"] and not _is_absent(entry)
     ]
-    failures += [f"latency, {step}: {failure}" for step, found in measured.items() for failure in found["failures"]]
+    failures += [
+        f"{part}, {step}: {failure}"
+        for part, found in measured.items() for step, each in found.items() for failure in each["failures"]
+    ]  # fmt: skip
     return {
         "passed": bool(results) and not failures,
         "failures": failures,
@@ -52,12 +55,12 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "systems": systems,
         "raw_read_per_s": raw[0]["steady_per_s"]["median"] if raw and raw[0]["steady_per_s"] else None,
         "raw_read": raw,
-        "latency_ms": measured,
+        "latency_ms": measured["latency"], "capture": measured["capture"], "mirror": measured["mirror"],
         "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
         "progress": _progress(races),
-    }
+    }  # fmt: skip
 
 
 def scaling(systems: Sequence[Result]) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     environment = templates(Path(__file__).parent)
     environment.filters |= {"whole": _rounded, "verdict": verdict}
     page = environment.get_template("bench.html.j2")
-    text = page.render(report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES)
+    text = page.render(report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES, tables=tables(report))
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
     return report
@@ -198,9 +201,9 @@ def as_text(report: Result) -> str:
         ])  # fmt: skip
     absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
     failed = [f"- {failure}" for failure in report["failures"]]
-    return "\n".join(
-        [*(aligned(header, rows) if rows else []), *_latency_lines(report["latency_ms"]), *absent, *failed]
-    )
+    parts = [line for table in tables(report) for line in ("", *aligned(table.header, table.rows))]
+    races = aligned(header, rows) if rows else []
+    return "\n".join([*races, *_latency_lines(report["latency_ms"]), *parts, *absent, *failed])
 
 
 def _latency_lines(found: Result) -> list[str]:

@@ -1,0 +1,146 @@
+"""What the benchmark of the mirror writes and expects, worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fraudstream.bench import mirror
+from fraudstream.bench.dataset import PARTITIONS, Columns
+from fraudstream.bench.mirror import STEPS, summary
+from fraudstream.bench.mirror_plan import (
+    Batch,
+    Load,
+    Rows,
+    checksum,
+    filling,
+    messages_of,
+    next_batch,
+    no_rows,
+    offsets_of,
+    written,
+)
+from fraudstream.bench.processes import Command
+from fraudstream.cdc.envelope import read_change_event
+
+LOAD = Load(table_rows=2000, batch_rows=1000, batches=3)
+
+
+def data(count: int) -> Columns:
+    places = np.arange(count)
+    at = places + 1_767_225_600_000_000
+    return Columns(places % 7 + 1000, 100 * places + 100, places % 3, places % 5 + 1, at, places % PARTITIONS)
+
+
+def filled(load: Load) -> Rows:
+    rows = no_rows(data(load.rows))
+    for batch in filling(load):
+        written(rows, batch)
+    return rows
+
+
+def test_a_batch_has_one_percent_updates_and_two_per_mille_deletes():
+    assert (LOAD.updates, LOAD.deletes, LOAD.inserts, LOAD.rows) == (10, 2, 988, 2000 + 5 * 988)
+    usual = Load(table_rows=100_000)
+    assert (usual.updates, usual.deletes, usual.inserts) == (600, 120, 59_280)
+
+
+def test_the_filling_is_cut_as_after_an_outage():
+    sizes = [(batch.inserts[0], len(batch.inserts), batch.changes) for batch in filling(Load(table_rows=450_000))]
+    assert sizes == [(0, 200_000, 200_000), (200_000, 200_000, 200_000), (400_000, 50_000, 50_000)]
+
+
+@pytest.mark.parametrize(("recent", "first"), [(False, 0), (True, 2000 - 988)])
+def test_updates_and_deletes_are_of_rows_that_are_there_each_row_deleted_once(recent, first):
+    load = Load(table_rows=2000, batch_rows=1000, batches=3, recent=recent)
+    rows, random = filled(load), np.random.default_rng(0)
+    deleted: list[int] = []
+    for number in range(5):
+        batch = next_batch(load, rows, random)
+        assert batch.changes == 1000
+        assert batch.inserts.tolist() == list(range(2000 + 988 * number, 2000 + 988 * (number + 1)))
+        low = first + 988 * number if recent else 0
+        changed = np.concatenate([batch.updates, batch.deletes])
+        assert changed.min() >= low
+        assert changed.max() < rows.existing
+        assert len(np.unique(changed)) == 12
+        deleted += batch.deletes.tolist()
+        written(rows, batch)
+        assert not set(deleted) & set(batch.updates.tolist())
+    assert len(set(deleted)) == 10
+    assert rows.deleted.sum() == 10
+
+
+def test_messages_have_the_row_before_and_after_and_the_place_of_the_last_insert():
+    found, rows = data(6), no_rows(data(6))
+    written(rows, Batch(np.array([0, 1, 2, 3]), np.array([1]), np.array([], np.int64)))
+    batch = Batch(np.array([4, 5]), np.array([1]), np.array([3]))
+    places, messages = messages_of(found, rows, batch)
+    assert places.tolist() == [4, 5, 1, 3]
+    events = [read_change_event(message.encode(), []) for message in messages]
+    assert [(event.op, event.row.id, event.row.cents) for event in events if event.row] == [
+        ("c", 5, 500), ("c", 6, 600), ("u", 2, 202), ("d", 4, 400),
+    ]  # fmt: skip
+    assert events[2].before is not None
+    assert (events[2].before.cents, events[2].before.user_id) == (201, 1001)
+    assert {event.lsn for event in events[1:]} == {events[1].lsn}
+    assert [*json.loads(messages[2])] == [*json.loads(messages[0])]
+
+
+def test_offsets_count_on_in_each_partition():
+    rows = no_rows(data(1))
+    assert offsets_of(np.array([0, 1, 0, 0, 3]), rows).tolist() == [0, 0, 1, 2, 0]
+    assert offsets_of(np.array([3, 2, 0]), rows).tolist() == [1, 0, 3]
+
+
+def test_the_checksum_is_that_of_the_rows_written_and_tells_amounts_that_changed_places():
+    rows = no_rows(data(5))
+    written(rows, Batch(np.array([0, 1, 2, 3]), np.array([2]), np.array([1])))
+    # 100, 200, 301, 400 cents; the ids 1 to 4: 100 + 400 + 903 + 1600.
+    assert checksum(rows) == {"rows": 4, "ids": 4, "deleted": 1, "cents": 1001, "mixed": 3003}
+    rows.cents[[0, 1]] = rows.cents[[1, 0]]
+    assert checksum(rows) == {"rows": 4, "ids": 4, "deleted": 1, "cents": 1001, "mixed": 2903}
+
+
+def found(**changes) -> dict:
+    right = {"rows": 4, "cents": 1001, "changes": 9}
+    usual = {"fill_s": 9.87, "seconds": [2.0, 4.0, 8.001], "rows_copied": [7, 5, 6], "compactions": 1,
+             "expected": right, "found": right}  # fmt: skip
+    return {**usual, **changes}
+
+
+def test_a_step_tells_its_batches_and_what_the_table_is_on_disk():
+    told = summary(LOAD, found(), [10, 20], 100)
+    assert told["seconds"] == {"median": 4.0, "min": 2.0, "max": 8.0}
+    assert told["rows_copied"] == {"median": 6.0, "min": 5, "max": 7}
+    assert (told["rows_per_s"], told["files"], told["bytes"], told["bytes_on_disk"]) == (250.0, 2, 30, 100)
+    assert (told["table_rows"], told["batch_rows"], told["batches"], told["failures"]) == (2000, 1000, 3, [])
+    (line,) = mirror.rows({"small": told})
+    assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 250, 6, 2, 0.0, 0.0, 1]
+    assert len(line) == len(mirror.HEADER)
+
+
+def test_a_table_that_is_not_what_it_must_be_fails_the_step():
+    wrong = summary(LOAD, found(found={"rows": 4, "cents": 1000}), [], 0)
+    assert wrong["failures"] == ["cents is 1000 instead of 1,001", "changes is None instead of 9"]
+
+
+def test_a_driver_that_fails_leaves_its_reason_and_no_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "python_module", lambda *words: Command(["sh", "-c", "echo no room; exit 1"], {}))
+    told = mirror.measure(tmp_path / "mirror", LOAD)
+    assert (told["seconds"], told["rows_per_s"], told["files"]) == (None, None, 0)
+    assert len(told["failures"]) == 1
+    assert "no room" in told["failures"][0]
+    assert not (tmp_path / "mirror").exists()
+    assert mirror.rows({"x": told})[0][4:9] == [None] * 5
+
+
+def test_the_steps_are_every_size_recent_ids_and_many_batches_with_and_without_compaction():
+    assert tuple(STEPS) == (
+        "100,000 rows", "1,000,000 rows", "3,000,000 rows", "10,000,000 rows", "10,000,000 rows, recent ids",
+        "many batches", "many batches, not compacted",
+    )  # fmt: skip
+    with_it, without = STEPS["many batches"], STEPS["many batches, not compacted"]
+    assert (with_it.compacted, without.compacted, with_it.batches) == (True, False, without.batches)
