@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import latency
+from fraudstream.bench import agents, growth, latency
 from fraudstream.stack.settings import StackSettings
 
 
@@ -24,7 +24,19 @@ def _latency(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
     return latency.measure(user, home / "latency", latency.STEPS[step])
 
 
-_ALL = (Part("latency", tuple(latency.STEPS), _latency),)
+def _growth(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return growth.measure(home, growth.STEPS[step])
+
+
+def _agents(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return agents.measure(user, home / "agents", agents.STEPS[step])
+
+
+_ALL = (
+    Part("latency", tuple(latency.STEPS), _latency),
+    Part("growth", tuple(growth.STEPS), _growth),
+    Part("agents", tuple(agents.STEPS), _agents),
+)
 PARTS: Mapping[str, Part] = {part.name: part for part in _ALL}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fraudstream.bench import drawing
+from fraudstream.bench import agents, drawing, growth, tables
 from fraudstream.bench.dataset import FORMS, PROFILES, USERS
 from fraudstream.bench.figures import spread
 from fraudstream.bench.install import version_of
-from fraudstream.bench.parts import gathered
+from fraudstream.bench.parts import PARTS, gathered
 from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
 from fraudstream.check import latency
 from fraudstream.check.page import templates
@@ -38,13 +38,18 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     raw = [entry for entry in entries if entry["system"] == RAW_READ]
     systems = _ranked([entry for entry in entries if entry["system"] != RAW_READ], raw)
     began = min((result["at"] for result in results), default=0)
-    measured = gathered(results, "latency")
+    measured = {part: gathered(results, part) for part in PARTS}
     failures = [
         f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
         for entry in systems
         if not entry["equal"] and not _is_absent(entry)
     ]
-    failures += [f"latency, {step}: {failure}" for step, found in measured.items() for failure in found["failures"]]
+    failures += [
+        f"{part}, {step}: {failure}"
+        for part, steps in measured.items()
+        for step, found in steps.items()
+        for failure in found["failures"]
+    ] + [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
     return {
         "passed": bool(results) and not failures,
         "failures": failures,
@@ -52,7 +57,9 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "systems": systems,
         "raw_read_per_s": raw[0]["steady_per_s"]["median"] if raw and raw[0]["steady_per_s"] else None,
         "raw_read": raw,
-        "latency_ms": measured,
+        "latency_ms": measured["latency"],
+        "growth": growth.with_memory(measured["growth"]),
+        "agents": measured["agents"],
         "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
@@ -152,7 +159,9 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     environment = templates(Path(__file__).parent)
     environment.filters |= {"whole": _rounded, "verdict": verdict}
     page = environment.get_template("bench.html.j2")
-    text = page.render(report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES)
+    text = page.render(
+        report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES, tables=_tables(report)
+    )
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
     return report
@@ -198,9 +207,12 @@ def as_text(report: Result) -> str:
         ])  # fmt: skip
     absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
     failed = [f"- {failure}" for failure in report["failures"]]
-    return "\n".join(
-        [*(aligned(header, rows) if rows else []), *_latency_lines(report["latency_ms"]), *absent, *failed]
-    )
+    parts = [*_latency_lines(report["latency_ms"]), *(line for each in _tables(report) for line in tables.lines(each))]
+    return "\n".join([*(aligned(header, rows) if rows else []), *parts, *absent, *failed])
+
+
+def _tables(report: Result) -> list[tables.Table]:
+    return [growth.table(report["growth"]), agents.table(report["agents"])]
 
 
 def _latency_lines(found: Result) -> list[str]:
