@@ -23,6 +23,7 @@ from fraudstream.stack.settings import load_settings
 _EXAMPLES = """examples:
   make bench                                           # six systems, three times each, in a quarter of an hour
   make bench BENCH="--full"                            # every system, both forms, up to a million users; hours
+  make bench BENCH="--part growth,agents"              # no race: by users with whole histories, by number of rules
   make bench BENCH="--only ours,streams --form compact --events 1000000"
 
 A run that was stopped goes on where it was, as long as the code of what it measures is the same.

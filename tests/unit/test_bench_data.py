@@ -121,6 +121,53 @@ def test_the_truth_is_what_the_oracle_of_the_checks_finds(small):
         assert len(oracle) > 50, rule
 
 
+def with_earlier(small: Columns, cents: np.ndarray) -> Columns:
+    """The events behind payments of each of their users, a row of `cents` per user, of years before."""
+    users, each = np.unique(small.user_id), cents.shape[1]
+    partition = dict(zip(small.user_id.tolist(), small.partition.tolist(), strict=True))
+    before = Columns(
+        user_id=np.repeat(users, each), cents=cents.ravel(), card=np.zeros(cents.size, np.int64),
+        merchant_id=np.ones(cents.size, np.int64), created_at=1_600_000_000_000_000 + np.arange(cents.size),
+        partition=np.repeat([partition[user] for user in users.tolist()], each),
+    )  # fmt: skip
+    both = {name: [getattr(part, name) for part in (before, small)] for name in Columns.__dataclass_fields__}
+    return Columns(**{name: np.concatenate(parts) for name, parts in both.items()})
+
+
+def test_the_truth_of_users_who_paid_before_is_what_the_oracle_finds_behind_a_snapshot(small):
+    def earlier(users):
+        return 100_00 + (users[:, None] * 7_919 + np.arange(60) * 104_729) % 300_00
+
+    whole = with_earlier(small, earlier(np.unique(small.user_id)))
+    before = len(whole) - len(small)
+
+    class Message:
+        partition, headers = 0, ()
+
+        def __init__(self, offset: int, value: str) -> None:
+            text = value.replace('"__op":"c"', '"__op":"r"') if offset < before else value
+            self.offset, self.value = offset, text.encode()
+
+    messages = [Message(*pair) for pair in enumerate(values(whole, np.arange(len(whole)), "compact"))]
+    oracle = judge_topic(arrivals(messages, 10_000), Anomaly())
+    assert oracle.parts["history"] == before
+    found = expected(small, earlier=earlier)
+    assert (found["anomaly"].transaction_id + before).tolist() == [each.transaction_id for each in oracle.alerts]
+    assert set(found["anomaly"].transaction_id.tolist()) != set(expected(small)["anomaly"].transaction_id.tolist())
+    assert found["velocity"].transaction_id.tolist() == expected(small)["velocity"].transaction_id.tolist()
+
+
+def test_an_amount_is_compared_with_the_mean_of_what_was_paid_before():
+    """Means of 200.00 and 400.00: three times 200.00 is exceeded by 600.01, three times 400.00 by nothing here."""
+    first_two = Columns(
+        user_id=np.array([7, 8, 7]), cents=np.array([600_01, 600_01, 600_00]), card=np.zeros(3, np.int64),
+        merchant_id=np.zeros(3, np.int64), created_at=np.arange(3) * 10**9, partition=np.array([0, 1, 0]),
+    )  # fmt: skip
+    found = expected(first_two, earlier=lambda users: np.array([[100_00, 200_00, 300_00], [400_00, 400_00, 400_00]]))
+    assert found["anomaly"].transaction_id.tolist() == [1]
+    assert len(expected(first_two)["anomaly"]) == 0
+
+
 def test_a_window_of_another_length_finds_other_anomalies(small):
     right = set(expected(small)["anomaly"].transaction_id.tolist())
     for history in (49, 51, None):

@@ -42,6 +42,11 @@ class DataSet:
         """The topic that has it."""
         return f"bench.{self.profile}.{self.form}.{self.users}.{self.events}"
 
+    @property
+    def user_ids(self) -> Ints:
+        """All its users, those without an event too."""
+        return np.arange(self.users, dtype=np.int64) + _FIRST_USER
+
     def shortened(self, most: int | None) -> DataSet:
         """The same with at most so many events."""
         return replace(self, events=min(self.events, most or self.events))

@@ -20,37 +20,48 @@ from fraudstream.stack.settings import StackSettings, load_settings
 RATE = 2000
 # The last minute counts: by then the compilers have done most of their work.
 SECONDS = 240
+# Of what the check could have found, which no figure here depends on: of all rows it would take minutes a rule.
+_POWER_ROWS = 20_000
 _RULES = ("anomaly", "velocity", "high_amount")
 STEPS: Mapping[str, tuple[str, ...]] = {"together": _RULES, **{f"{rule} alone": (rule,) for rule in _RULES}}
 """The rules of each run."""
 
 
 def measure(user: StackSettings, home: Path, rules: tuple[str, ...], seconds: int = SECONDS) -> dict[str, Any]:
-    """Latencies in ms by rule and stage (check.latency.STAGES), length of batches, seconds from the start of the driver
-    to its first batch, and the share of the CPU that was idle, while the rules, the archive and the mirror run on
-    RATE rows/s; `failures` of the check in words. Uses the stack's usual ports."""
-    os.environ["FRAUDSTREAM_HOME"] = str(home)
+    """The figures of `measured` for rules of conf/rules.yaml."""
     home.mkdir(parents=True, exist_ok=True)
-    settings, pipeline = load_settings(home), load_pipeline()
-    file = home / "rules.yaml"
-    write_rules(file, rules)
-    loaded = load_rules(file)
+    write_rules(home / "rules.yaml", rules)
+    return measured(user, home, home / "rules.yaml", seconds)[0]
+
+
+def measured(user: StackSettings, home: Path, file: Path, seconds: int) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Latencies in ms by rule and stage (check.latency.STAGES), length of batches, seconds from the start of the driver
+    to its first batch, and the share of the CPU that was idle, while the rules of the file, the archive and the mirror
+    run on RATE rows/s; `failures` of the check in words. And between which epoch seconds that was measured. Uses the
+    stack's usual ports."""
+    os.environ["FRAUDSTREAM_HOME"] = str(home)
+    settings, pipeline, loaded = load_settings(home), load_pipeline(), load_rules(file)
     options = Options(profile="exercise", seconds=seconds, rate=RATE, seed=0, rules_file=file)
 
     def check(ledger: Path, copies: Path) -> dict[str, Any]:
-        return verify(settings, pipeline, loaded, ledger, profile=options.profile, copies=copies)
+        return verify(
+            settings, pipeline, loaded, ledger, profile=options.profile, copies=copies, power_rows=_POWER_ROWS
+        )
 
     make_room(user, settings, pipeline)
     run, checked = run_and_check(options, settings, pipeline, loaded, check)
-    report = assemble(run, checked, settings, "")
+    return {**_figures(assemble(run, checked, settings, "")), "idle_share": _idle(run)}, run.warm
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rules": {
             name: {"alerts": rule["kafka"], "latency_ms": rule["latency_warm_ms"], "stages_ms": rule["stages_ms"],
                    "batch_ms": report["queries"][name]["batch_ms"]}
             for name, rule in report["rules"].items()
         },
-        "changes_per_s": report["rates"]["committed_per_s"], "idle_share": _idle(run),
-        "first_batch_s": report["spark_start_s"], "failures": report["failures"],
+        "changes_per_s": report["rates"]["committed_per_s"], "first_batch_s": report["spark_start_s"],
+        "failures": report["failures"],
     }  # fmt: skip
 
 

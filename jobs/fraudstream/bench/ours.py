@@ -25,7 +25,10 @@ def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, An
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 
-def write_rules(path: Path, rules: Sequence[str]) -> None:
-    """conf/rules.yaml with these rules alone."""
+def write_rules(path: Path, rules: Sequence[str], parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """conf/rules.yaml with these rules alone, all of them live. `parameters` of a rule are put over those there."""
     found = documents.load(RULES_FILE, ADVICE)
-    path.write_text(yaml.safe_dump({name: found[name] for name in rules}), encoding="utf-8")
+    entries = {name: {**found[name], "status": "live"} for name in rules}
+    for name, entry in entries.items():
+        entry["parameters"] = {**entry.get("parameters", {}), **(parameters or {}).get(name, {})}
+    path.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import arrivals, capture, latency, mirror, setups
+from fraudstream.bench import agents, arrivals, capture, growth, latency, mirror, setups
+from fraudstream.bench.tables import Table
 from fraudstream.stack.settings import StackSettings
 
 
@@ -18,16 +19,6 @@ class Part:
     name: str
     steps: Sequence[str]
     measure: Callable[[StackSettings, Path, str], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """How a part's results are shown."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    caption: str
 
 
 def _latency(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
@@ -42,10 +33,20 @@ def _mirror(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
     return mirror.measure(home / "mirror", mirror.STEPS[step])
 
 
+def _growth(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return growth.measure(home, growth.STEPS[step])
+
+
+def _agents(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return agents.measure(user, home / "agents", agents.STEPS[step])
+
+
 _ALL = (
     Part("latency", tuple(latency.STEPS), _latency),
     Part("capture", tuple(setups.STEPS), _capture),
     Part("mirror", tuple(mirror.STEPS), _mirror),
+    Part("growth", tuple(growth.STEPS), _growth),
+    Part("agents", tuple(agents.STEPS), _agents),
 )
 PARTS: Mapping[str, Part] = {part.name: part for part in _ALL}
 
@@ -56,9 +57,11 @@ def gathered(results: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any]:
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
-    """The tables of the parts capture and mirror, as far as they were measured."""
-    both = (
+    """The tables of the parts but latency, as far as they were measured."""
+    every = (
+        growth.table(report["growth"]),
+        agents.table(report["agents"]),
         Table("Capture", arrivals.HEADER, arrivals.rows(report["capture"]), arrivals.CAPTION),
         Table("Mirror", mirror.HEADER, mirror.rows(report["mirror"]), mirror.CAPTION),
     )
-    return [table for table in both if table.rows]
+    return [table for table in every if table.rows]

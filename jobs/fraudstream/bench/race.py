@@ -33,8 +33,8 @@ _WAIT_S = 0.25
 def race(settings: StackSettings, system: System, topic: Topic, patience_s: float) -> dict[str, Any]:
     """A system is given up when nothing has come for `patience_s` seconds, or when it takes five times as long.
 
-    The figures of one run (figures.speed, Sightings.compared, cpu_s_per_million, rss_mib, progress), and `failed`:
-    why it did not find all alerts, None if it did."""
+    The figures of one run (figures.speed, Sightings.compared, cpu_s_per_million, rss_mib, progress, the system's own),
+    and `failed`: why it did not find all alerts, None if it did."""
     truth = {rule: topic.truth[rule] for rule in system.rules}
     sightings, meter, failed = Sightings(truth), Meter(), None
     with _task(settings, system, topic) as task, closing(_consumer(settings, task.alerts)) as consumer:
@@ -44,10 +44,11 @@ def race(settings: StackSettings, system: System, topic: Topic, patience_s: floa
                 _watch(consumer, child, sightings, meter, patience_s)
         except FraudstreamError as error:
             failed = str(error)
+        more = system.figures(task) if system.figures else {}
     at, judged = sightings.progress()
     return {
         **speed(at, judged, topic.data.events, began, sightings.complete), **_cost(meter, topic),
-        **sightings.compared(), "failed": failed, "progress": drawn(at, judged, began),
+        **sightings.compared(), **more, "failed": failed, "progress": drawn(at, judged, began),
     }  # fmt: skip
 
 

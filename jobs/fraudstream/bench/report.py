@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fraudstream.bench import drawing
+from fraudstream.bench import agents, drawing, growth
 from fraudstream.bench.dataset import FORMS, PROFILES, USERS
 from fraudstream.bench.figures import spread
 from fraudstream.bench.install import version_of
 from fraudstream.bench.parts import PARTS, gathered, tables
 from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
+from fraudstream.bench.tables import lines
 from fraudstream.check import latency
 from fraudstream.check.page import templates
 from fraudstream.check.report import machine, versions
@@ -47,7 +48,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     failures += [
         f"{part}, {step}: {failure}"
         for part, found in measured.items() for step, each in found.items() for failure in each["failures"]
-    ]  # fmt: skip
+    ] + [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]  # fmt: skip
     return {
         "passed": bool(results) and not failures,
         "failures": failures,
@@ -56,6 +57,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "raw_read_per_s": raw[0]["steady_per_s"]["median"] if raw and raw[0]["steady_per_s"] else None,
         "raw_read": raw,
         "latency_ms": measured["latency"], "capture": measured["capture"], "mirror": measured["mirror"],
+        "growth": growth.with_memory(measured["growth"]), "agents": measured["agents"],
         "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
@@ -201,7 +203,7 @@ def as_text(report: Result) -> str:
         ])  # fmt: skip
     absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
     failed = [f"- {failure}" for failure in report["failures"]]
-    parts = [line for table in tables(report) for line in ("", *aligned(table.header, table.rows))]
+    parts = [line for table in tables(report) for line in lines(table)]
     races = aligned(header, rows) if rows else []
     return "\n".join([*races, *_latency_lines(report["latency_ms"]), *parts, *absent, *failed])
 

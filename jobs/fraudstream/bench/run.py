@@ -8,11 +8,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.install import NotInstalled, install
 from fraudstream.bench.plan import Heat, Options, planned, steps
 from fraudstream.bench.race import race, race_raw_read
@@ -21,9 +21,7 @@ from fraudstream.bench.systems import PEERS, RAW_READ, SYSTEMS
 from fraudstream.bench.topics import Topic, filled
 from fraudstream.check.once import alone
 from fraudstream.errors import FraudstreamError
-from fraudstream.stack import kafka
-from fraudstream.stack.processes import forget, process_of
-from fraudstream.stack.settings import REPOSITORY, StackSettings, free_ports, load_settings
+from fraudstream.stack.settings import REPOSITORY, StackSettings, load_settings
 
 Say = Callable[[str], None]
 # Of an event in Kafka; what the systems keep themselves.
@@ -36,7 +34,7 @@ def run(options: Options, home: Path, say: Say) -> dict[str, Any]:
     was. Raises FraudstreamError where it cannot begin."""
     home.mkdir(parents=True, exist_ok=True)
     with alone(home, "benchmark"):
-        settings = load_settings(home, free_ports(), {**os.environ, "STACK_PROFILE": "open"})
+        user, settings = load_settings(), own_settings(home)  # a part changes the environment that they come from
         heats, more, file = planned(options), steps(options), home / f"{options.name}.jsonl"
         _require_room(home, heats)
         keys = [*(heat.key for heat in heats), *(step.key for step in more)]
@@ -49,7 +47,7 @@ def run(options: Options, home: Path, say: Say) -> dict[str, Any]:
                 _race_all(settings, left, options, absent, kept, say)
         for step in (step for step in more if step.key not in kept.keys):
             say(step.key)
-            found = step.part.measure(load_settings(), home, step.name)
+            found = step.part.measure(user, home, step.name)
             kept.add({"key": step.key, "part": step.part.name, "step": step.name, "code": code(), "found": found})
             say(f"{step.key}: {json.dumps(found)}")
         return kept.report()
@@ -88,21 +86,6 @@ def _race_all(
             topics[heat.data.topic] = filled(settings, heat.data, say)
         kept.add({**_described(heat), **_raced(settings, heat, topics[heat.data.topic], options, absent)})
         say(f"[{number:>3}/{len(heats)}] {told(kept.results[-1])}")
-
-
-@contextmanager
-def broker(settings: StackSettings) -> Iterator[None]:
-    """A broker alone, on the data of the last run; that of a run which was killed is stopped first."""
-    if process_of(settings, "kafka"):
-        kafka.halt(settings)
-    forget(settings, "kafka")
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        kafka.launch(settings)
-        kafka.wait_ready(settings)
-        yield
-    finally:
-        kafka.halt(settings)
 
 
 def _absent(settings: StackSettings, heats: Sequence[Heat], say: Say) -> dict[str, str]:

@@ -56,6 +56,8 @@ class System:
     """The peer's own package, whose version the report names."""
     most_events: int | None = None
     """Of one that would take an hour: how many events it gets."""
+    figures: Callable[[Task], Mapping[str, Any]] | None = None
+    """What its folder tells beside what is seen from outside, once it has ended."""
 
 
 def lines_of_code(system: System) -> int | None:
@@ -67,7 +69,8 @@ def lines_of_code(system: System) -> int | None:
     return sum(bool(line) and not line.startswith(("#", "//", "/*", "*")) for line in lines)
 
 
-def _spark(task: Task, cores: int = 2) -> dict[str, str | None]:
+def spark_environment(task: Task, cores: int = 2) -> dict[str, str]:
+    """What the environment of one of our own programs has beside ours."""
     return {
         "PYTHONPATH": str(REPOSITORY / "jobs"), "FRAUDSTREAM_HOME": str(task.folder),
         "KAFKA_PORT": str(task.settings.kafka_port), "STACK_PROFILE": "open", "KAFKA_CLIENT_PROPERTIES": "",
@@ -88,7 +91,7 @@ def raw_read(task: Task, result: Path) -> Command:
         "fraudstream.bench.raw_read", "--config", str(_pipeline(task, {})), "--result", str(result),
         "--checkpoint", str(task.folder / "checkpoint"),
     )  # fmt: skip
-    return Command(plain.words, {**plain.environment, **_spark(task)})
+    return Command(plain.words, {**plain.environment, **spark_environment(task)})
 
 
 def _ours(*rules: str, cores: int = 2, **changes: Any) -> Callable[[Task], Command]:
@@ -98,7 +101,7 @@ def _ours(*rules: str, cores: int = 2, **changes: Any) -> Callable[[Task], Comma
         config = _pipeline(task, {name.replace("__", "."): value for name, value in changes.items()})
         write_rules(task.folder / "rules.yaml", rules)
         words: list[str | Path] = [sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", config]
-        return Command([*words, "--rules-file", task.folder / "rules.yaml"], _spark(task, cores))
+        return Command([*words, "--rules-file", task.folder / "rules.yaml"], spark_environment(task, cores))
 
     return start
 
@@ -132,7 +135,8 @@ def _peer(
     )  # fmt: skip
 
 
-def _our(name: str, *rules: str, **changes: Any) -> System:
+def our(name: str, *rules: str, **changes: Any) -> System:
+    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot."""
     return System(
         name=name, language="Python on Spark", fault_tolerant=True, survives=_SURVIVES[True],
         start=_ours(*rules, **changes), code=[f"jobs/fraudstream/rules/{rule}.py" for rule in rules], rules=rules,
@@ -151,14 +155,14 @@ def _java(name: str, *options: str) -> System:
 _LARGE = "750000"
 _FLINK = ("pyflink_job.txt", "pyflink.jars")
 _ALL = (
-    _our("ours", "anomaly"),
+    our("ours", "anomaly"),
     # As to catch up: a batch costs the columnar reader about the same however many rows it has.
-    _our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
-    _our("ours_large_one_core", "anomaly", cores=1, kafka__source__maxOffsetsPerTrigger=_LARGE),
-    _our("ours_built_in", "anomaly", kafka__reader="built-in"),
-    _our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
-    _our("ours_velocity", "velocity"),
-    _our("ours_both", "anomaly", "velocity"),
+    our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_large_one_core", "anomaly", cores=1, kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_built_in", "anomaly", kafka__reader="built-in"),
+    our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_velocity", "velocity"),
+    our("ours_both", "anomaly", "velocity"),
     _peer("exercise_agent", "exercise_agent", "confluent-kafka"),
     _peer("python_1", "plain_python", "confluent-kafka", "--processes", "1"),
     _peer("python_2", "plain_python", "confluent-kafka", "--processes", "2"),

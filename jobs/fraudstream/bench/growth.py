@@ -1,0 +1,155 @@
+"""What an event costs by the number of users, all with whole histories from the first event on, by the size of
+micro-batches and by the number of buckets that share a rule's state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fraudstream.bench.broker import broker, own_settings
+from fraudstream.bench.dataset import DataSet, columns
+from fraudstream.bench.processes import Command
+from fraudstream.bench.race import race
+from fraudstream.bench.systems import System, Task, our, spark_environment
+from fraudstream.bench.tables import Table
+from fraudstream.bench.topics import Topic, filled
+from fraudstream.bench.truth import expected
+from fraudstream.check.resources import MIB
+from fraudstream.check.timeline import percentiles
+from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack.queries import progress_lines
+
+_RULE = "anomaly"
+# A first batch of a million users reads 400 MB of histories before its first alert.
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """How many users, buckets, and events in a micro-batch at most; how many events in all."""
+
+    users: int
+    buckets: int
+    batch: int
+    events: int
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return f"{self.users:,} users, {self.buckets:,} buckets, {self.batch:,} a batch"
+
+    @property
+    def data(self) -> DataSet:
+        """Its events."""
+        return DataSet(users=self.users, events=self.events)
+
+
+_LARGE, _SMALL = 500_000, 20_000
+_CASES = (
+    *(Case(9_000, buckets, _LARGE, 5_000_000) for buckets in (2, 16, 64)),
+    *(Case(100_000, buckets, _LARGE, 5_000_000) for buckets in (2, 16, 64)),
+    *(Case(1_000_000, buckets, _LARGE, 5_000_000) for buckets in (2, 16, 64, 1024)),
+    *(Case(9_000, buckets, _SMALL, 1_000_000) for buckets in (2, 64)),
+    *(Case(100_000, buckets, _SMALL, 500_000) for buckets in (2, 64)),
+    *(Case(1_000_000, buckets, _SMALL, 200_000) for buckets in (2, 64, 1024)),
+)
+STEPS: Mapping[str, Case] = {case.name: case for case in _CASES}
+
+
+def measure(home: Path, case: Case) -> dict[str, Any]:
+    """The figures of one race (race.race) of the anomaly rule over envelopes, with those of `of_batches`, the case
+    itself, seed_mib (the histories as they are kept at the begin), and `failures` in words."""
+    settings = own_settings(home)
+    with broker(settings):
+        kept = filled(settings, case.data, lambda text: print(text, flush=True))
+        from fraudstream.bench.known import amounts  # here and below: it loads Spark, which plans and tests do not need
+
+        topic = Topic(kept.data, expected(columns(kept.data), earlier=amounts))
+        found = race(settings, _system(case), topic, _PATIENCE_S)
+    del found["progress"]
+    wrong = f"{found['missing']:,} alerts missing, {found['extra']:,} too much, like {found['examples']}"
+    failed = found["failed"] or (None if found["equal"] else wrong)
+    return {**asdict(case), **found, "failures": [failed] if failed else []}
+
+
+def _system(case: Case) -> System:
+    """detect_fraud, its checkpoint prepared such that all users of the case have their histories."""
+    usual = our(_RULE, _RULE, kafka__source__maxOffsetsPerTrigger=str(case.batch), state__buckets=case.buckets)
+
+    def start(task: Task) -> Command:
+        from fraudstream.bench.known import prepare
+
+        command = usual.start(task)  # which writes the files that are read here
+        (rule,) = load_rules(task.folder / "rules.yaml")
+        prepare(_pipeline(task), rule, case.data.user_ids)
+        return command
+
+    def figures(task: Task) -> dict[str, Any]:
+        pipeline = _pipeline(task)
+        seeds = Path(pipeline.checkpoint(_RULE), "seeds").rglob("*")
+        size = sum(path.stat().st_size for path in seeds if path.is_file())
+        return {"seed_mib": round(size / MIB, 1), **of_batches(progress_lines(pipeline.progress, _RULE))}
+
+    return replace(usual, start=start, figures=figures)
+
+
+def _pipeline(task: Task) -> Pipeline:
+    return load_pipeline(task.folder / "pipeline.yaml", {**os.environ, **spark_environment(task)})
+
+
+def of_batches(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """batches (their number), first_batch_ms, and of those after it, which neither start workers nor read seeds:
+    batch_ms (percentiles) and us_per_event; state_mib that the last one said Spark holds in memory. None where
+    there was no batch."""
+    known = [line for line in lines if line.get("duration_ms") is not None]
+    later = known[1:]
+    read, lasted = (sum(line[name] for line in later) for name in ("read", "duration_ms"))
+    return {
+        "batches": len(known),
+        "first_batch_ms": known[0]["duration_ms"] if known else None,
+        "batch_ms": percentiles([line["duration_ms"] for line in later]),
+        "us_per_event": round(lasted * 1000 / read, 2) if read else None,
+        "state_mib": round(known[-1]["state_bytes"] / MIB, 1) if known else None,
+    }
+
+
+def with_memory(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The results by step, each with mib_per_million_users: by how much more memory it took than the one of the fewest
+    users with as many buckets and as large batches; None of that one."""
+    fewest: dict[tuple[int, int], Mapping[str, Any]] = {}
+    for each in sorted(found.values(), key=lambda each: each["users"]):
+        fewest.setdefault((each["buckets"], each["batch"]), each)
+    result = {}
+    for step, each in found.items():
+        less = fewest[each["buckets"], each["batch"]]
+        more = each["users"] - less["users"]
+        grown = round((each["rss_mib"] - less["rss_mib"]) / more * 1e6) if more else None
+        result[step] = {**each, "mib_per_million_users": grown}
+    return result
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The results of `with_memory` for a reader."""
+    header = ["users", "buckets", "a batch", "events", "steady/s", "us/event", "CPU s/M", "batch p50 ms", "first ms",
+              "MiB", "MiB/M users", "histories MiB", "alerts", "verdict"]  # fmt: skip
+    rows = [
+        [each["users"], each["buckets"], each["batch"], each["events"], _whole(each["steady_per_s"]),
+         each["us_per_event"], each["cpu_s_per_million"], each["batch_ms"]["p50"], each["first_batch_ms"],
+         each["rss_mib"], each["mib_per_million_users"], each["seed_mib"], each["alerts"],
+         "failed" if each["failures"] else "equal"]
+        for each in found.values()
+    ]  # fmt: skip
+    caption = (
+        "The anomaly rule over envelopes, of users that all have 50 known amounts before the first event. us/event and "
+        "batch: of the batches after the first, which reads the histories. MiB/M users: how much more memory a million "
+        "users more take, against the fewest with as many buckets and as large batches."
+    )
+    return Table("Growth with whole histories", header, rows, caption)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

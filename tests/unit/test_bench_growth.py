@@ -1,0 +1,146 @@
+"""Growth with whole histories, and the load of several agents: figures of hand-made results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fraudstream.bench import agents, growth
+from fraudstream.bench.database import Reading, load_between
+from fraudstream.bench.ours import write_rules
+from fraudstream.bench.parts import PARTS
+from fraudstream.bench.report import as_text, assembled, write_report
+from fraudstream.check.settings import settings_for
+from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack.settings import load_settings
+
+MIB = 1024 * 1024
+
+
+def line(ms: int | None, read: int, state: int = 0) -> dict[str, Any]:
+    return {"duration_ms": ms, "read": read, "state_bytes": state * MIB}
+
+
+def test_batches_after_the_first_tell_what_an_event_costs():
+    lines = [line(9000, 100), line(1000, 1000, 5), line(2000, 2000, 6), line(3000, 3000, 7)]
+    found = growth.of_batches([*lines, {"read": 50}])
+    assert found == {
+        "batches": 4, "first_batch_ms": 9000, "batch_ms": {"p50": 2000, "p95": 2900, "p99": 2980},
+        "us_per_event": 1000.0, "state_mib": 7.0,
+    }  # fmt: skip
+
+
+def test_without_a_second_batch_nothing_is_said_of_later_ones():
+    assert growth.of_batches([line(9000, 100, 3)]) == {
+        "batches": 1, "first_batch_ms": 9000, "batch_ms": {"p50": None, "p95": None, "p99": None},
+        "us_per_event": None, "state_mib": 3.0,
+    }  # fmt: skip
+    nothing = growth.of_batches([])
+    assert (nothing["batches"], nothing["first_batch_ms"], nothing["state_mib"]) == (0, None, None)
+
+
+def test_every_step_has_a_name_of_its_own_and_buckets_that_the_partitions_share_evenly():
+    assert len(growth.STEPS) == len(growth._CASES)
+    assert all(case.buckets % 2 == 0 for case in growth.STEPS.values())
+    assert {case.users for case in growth.STEPS.values()} == {9_000, 100_000, 1_000_000}
+
+
+def grown(users: int, rss: int, buckets: int = 2, failures: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "users": users, "buckets": buckets, "batch": 500_000, "events": 10, "steady_per_s": 1234.5, "us_per_event": 4.5,
+        "cpu_s_per_million": 7.5, "batch_ms": {"p50": 321, "p95": 1, "p99": 1}, "first_batch_ms": 999, "rss_mib": rss,
+        "seed_mib": 3.6, "alerts": 12, "failures": list(failures),
+    }  # fmt: skip
+
+
+def test_memory_of_a_million_users_is_what_more_users_took_more():
+    found = {"a": grown(1_000_000, 2500), "b": grown(100_000, 1600), "c": grown(1_000_000, 1700, buckets=16)}
+    memory = {step: each["mib_per_million_users"] for step, each in growth.with_memory(found).items()}
+    assert memory == {"a": 1000, "b": None, "c": None}, "900 MiB of 900,000 users more; c has no smaller one"
+
+
+def agent(count: int, p50: int | None = 500, connections: int = 3, senders: int = 1) -> dict[str, Any]:
+    def rule(p50: int | None) -> dict[str, Any]:
+        return {"latency_ms": {"p50": p50, "p95": p50 and p50 + 9}, "batch_ms": {"p50": 250}}
+
+    load = {"cpu_s_per_s": 0.12, "connections": connections, "senders": senders, "sent_mib_per_s": 0.5}
+    return {
+        "agents": count, "rules": {"anomaly": rule(p50), "velocity": rule(700), "dormant_burst": rule(None)},
+        "changes_per_s": 2000.4, "idle_share": 0.25, "failures": [], "database": load,
+    }  # fmt: skip
+
+
+def test_a_database_that_more_agents_ask_fails_the_run():
+    same = {"1 agent": agent(1), "8 agents": agent(8)}
+    assert list(agents.unequal(same)) == []
+    assert list(agents.unequal({})) == []
+    more = {"8 agents": agent(8, connections=10, senders=8), "1 agent": agent(1)}
+    assert list(agents.unequal(more)) == [
+        "8 agents: PostgreSQL has 10 connections, with 1 it had 3",
+        "8 agents: PostgreSQL has 8 senders, with 1 it had 1",
+    ]  # fmt: skip
+
+
+def test_a_step_is_told_by_its_first_agent_and_its_slowest():
+    (row,) = agents.table({"2 agents": agent(2)}).rows
+    assert row == [2, 2000, 500, 509, 700, 709, "velocity", 250, "25.0 %", 0.12, 3, 1, 0.5, "equal"]
+
+
+def test_the_agents_are_live_rules_that_the_oracle_defines(tmp_path):
+    assert [*agents.STEPS.values()] == [1, 2, 4, 8]
+    write_rules(tmp_path / "rules.yaml", list(agents.AGENTS), agents.AGENTS)
+    rules = load_rules(tmp_path / "rules.yaml")
+    assert [rule.name for rule in rules] == list(agents.AGENTS)
+    assert {rule.status for rule in rules} == {"live"}
+    assert all(settings_for(rule.rule, rule.parameters) for rule in rules)
+    assert float(rules[0].parameters["factor"]) == 1.95
+    assert rules[0].parameters["history"] == 50, "of conf/rules.yaml"
+
+
+def reading(at: float, cpu_s: float, connections: int, sent: int) -> Reading:
+    return Reading(at=at, cpu_s=cpu_s, connections=connections, senders=1, sent=sent)
+
+
+def test_the_load_on_the_database_is_that_of_the_window():
+    readings = [reading(0, 0.0, 9, 0), reading(10, 5.0, 3, 10 * MIB), reading(15, 6.0, 4, 12 * MIB),
+                reading(20, 8.0, 3, 40 * MIB), reading(30, 99.0, 9, 99 * MIB)]  # fmt: skip
+    assert load_between(readings, 10, 30) == {
+        "cpu_s_per_s": 0.3, "connections": 3, "senders": 1, "sent_mib_per_s": 3.0
+    }  # fmt: skip
+    assert set(load_between(readings, 10, 12).values()) == {None}
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("fraudstream.bench.report.versions", lambda settings: {"kafka": "1"})
+    return load_settings(tmp_path)
+
+
+def kept(part: str, step: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"key": f"{part}: {step}", "part": part, "step": step, "at": 1, "code": "c", "found": found}
+
+
+def test_parts_stand_in_the_report_by_step_and_their_failures_fail_it(settings, tmp_path):
+    results = [kept("growth", "few", grown(9_000, 1500)), kept("agents", "1 agent", agent(1))]
+    report = write_report(tmp_path, assembled(results, settings))
+    assert report["passed"]
+    assert report["growth"]["few"]["mib_per_million_users"] is None
+    assert report["agents"]["1 agent"]["database"]["connections"] == 3
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    page = (tmp_path / "report.html").read_text()
+    for text in (page, as_text(report)):
+        assert "Growth with whole histories" in text
+        assert "Agents over one topic" in text
+        assert "1,500" in text
+    wrong = [kept("growth", "few", grown(9_000, 1, failures=("3 alerts missing",))),
+             kept("agents", "1 agent", agent(1)), kept("agents", "2 agents", agent(2, connections=4))]  # fmt: skip
+    assert assembled(wrong, settings)["failures"] == [
+        "growth, few: 3 alerts missing",
+        "agents, 2 agents: PostgreSQL has 4 connections, with 1 it had 3",
+    ]  # fmt: skip
+
+
+def test_all_parts_are_known_by_name():
+    assert [*PARTS] == ["latency", "growth", "agents"]
