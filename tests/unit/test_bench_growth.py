@@ -24,10 +24,10 @@ def line(ms: int | None, read: int, state: int = 0) -> dict[str, Any]:
 
 
 def test_batches_after_the_first_tell_what_an_event_costs():
-    lines = [line(9000, 100), line(1000, 1000, 5), line(2000, 2000, 6), line(3000, 3000, 7)]
+    lines = [line(9000, 2000), line(1000, 2000, 5), line(3000, 1500, 6), line(2000, 2500, 7), line(838, 7, 7)]
     found = growth.of_batches([*lines, {"read": 50}])
     assert found == {
-        "batches": 4, "first_batch_ms": 9000, "batch_ms": {"p50": 2000, "p95": 2900, "p99": 2980},
+        "batches": 5, "first_batch_ms": 9000, "batch_ms": {"p50": 2000, "p95": 2900, "p99": 2980},
         "us_per_event": 1000.0, "state_mib": 7.0,
     }  # fmt: skip
 
