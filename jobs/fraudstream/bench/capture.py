@@ -67,16 +67,14 @@ def _run(settings: StackSettings, setup: Setup, name: str, data: Columns) -> dic
     ids = _write(settings, data)
     with ThreadPoolExecutor() as pool:  # two connectors begin at the same moment
         starting = pool.map(partial(connect.put_connector, settings), made)
-        cpu_s = _watched(settings, topic, len(ids))
+        cpu_s = _watched(settings, topic, len(ids), made)
         list(starting)
-    states = [connect.connector_status(settings, each["name"]) for each in made]
-    traces = [f"connector {each['name']}: {state['trace']}" for each, state in zip(made, states, strict=True)
-              if state["trace"]]  # fmt: skip
     records = read_topic(kafka.client(settings), topic, settings.topic_partitions)
     found = arrivals(records, ids, "r" if setup.snapshot else "c")
     stored = _stored_bytes(settings, topic) / max(len(records.ids), 1)
+    failures = [*found["failures"], *_traces(settings, made)]
     _clean(settings, topic, made)
-    return {**found, "cpu_s": cpu_s, "bytes_per_event": round(stored, 1), "failures": [*found["failures"], *traces]}
+    return {**found, "cpu_s": cpu_s, "bytes_per_event": round(stored, 1), "failures": failures}
 
 
 def _prepare(settings: StackSettings, topic: str, setup: Setup) -> None:
@@ -141,15 +139,17 @@ def rows_of(data: Columns) -> pa.Table:
     })  # fmt: skip
 
 
-def _watched(settings: StackSettings, topic: str, rows: int) -> dict[str, float]:
-    """Wait until the topic has all rows, or has got no more for a minute. Returns the CPU seconds of each component
-    from the first record on."""
+def _watched(settings: StackSettings, topic: str, rows: int, made: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Wait until the topic has all rows, a connector has failed, or nothing has come for a minute. Returns the CPU
+    seconds of each component from the first record on."""
     consumer = Consumer({**kafka.client(settings), "group.id": "bench"})
     parts = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
     first = last = _cpu(settings)
     end, heard = 0, time.monotonic()
     try:
-        while (idle := time.monotonic() - heard) < _PATIENCE_S and not (end >= rows and idle > _SETTLED_S):
+        while (idle := time.monotonic() - heard) < _PATIENCE_S:
+            if idle > _SETTLED_S and (end >= rows or _traces(settings, made)):
+                break
             now, found = _cpu(settings), sum(consumer.get_watermark_offsets(part, timeout=30)[1] for part in parts)
             if found == 0:
                 first = now
@@ -159,6 +159,12 @@ def _watched(settings: StackSettings, topic: str, rows: int) -> dict[str, float]
     finally:
         consumer.close()
     return {name: last[name] - first[name] for name in first}
+
+
+def _traces(settings: StackSettings, made: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why connectors have failed, in words; none while they run."""
+    states = {each["name"]: connect.connector_status(settings, each["name"]) for each in made}
+    return [f"connector {name}: {state['trace']}" for name, state in states.items() if state["trace"]]
 
 
 def _cpu(settings: StackSettings) -> dict[str, float]:
