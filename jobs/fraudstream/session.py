@@ -80,11 +80,4 @@ def local_submit_arguments() -> list[str]:
     """The options of spark-submit for this machine, beside those in conf/."""
     # Nothing is kept in the warehouse, but Spark makes its folder: by default where the job is started.
     warehouse = f"spark.sql.warehouse.dir={load_settings().home / 'spark-warehouse'}"
-    (file_system,) = jars("local")
-    return [
-        "--jars", ",".join(str(path) for path in jars("spark")), "--conf", warehouse,
-        # Hadoop's own local file system, without its native library, starts a process (chmod) for each file it writes:
-        # 25 a second with all queries on small batches.
-        "--driver-class-path", str(file_system),
-        "--conf", "spark.hadoop.fs.file.impl=com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
-    ]  # fmt: skip
+    return ["--jars", ",".join(str(path) for path in jars("spark")), "--conf", warehouse]

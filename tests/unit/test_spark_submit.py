@@ -61,11 +61,3 @@ def test_sparks_warehouse_is_not_where_the_job_is_started(on_cluster, tmp_path, 
     monkeypatch.setenv("FRAUDSTREAM_HOME", str(tmp_path))
     arguments = local_submit_arguments()
     assert arguments[arguments.index("--conf") + 1] == f"spark.sql.warehouse.dir={tmp_path / 'spark-warehouse'}"
-
-
-def test_only_here_files_are_written_without_a_process_for_each(on_cluster):
-    arguments = local_submit_arguments()
-    (jar,) = jars("local")
-    assert option(arguments, "--driver-class-path") == str(jar)
-    assert "spark.hadoop.fs.file.impl=com.globalmentor.apache.hadoop.fs.BareLocalFileSystem" in arguments
-    assert not any("BareLocal" in word or str(jar) in word for word in on_cluster)

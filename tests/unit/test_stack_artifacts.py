@@ -79,7 +79,7 @@ def test_a_damaged_lock_file_is_refused_by_line(tmp_path, line):
 
 
 def test_an_unknown_group_is_refused():
-    with pytest.raises(ConfigError, match=r"group 'flink' in .*; the groups are spark, local, kafka, debezium"):
+    with pytest.raises(ConfigError, match=r"group 'flink' in .*; the groups are spark, kafka, debezium"):
         jars("flink")
 
 

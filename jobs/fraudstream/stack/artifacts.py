@@ -19,7 +19,7 @@ from fraudstream.errors import ConfigError, StackError
 from fraudstream.stack.settings import REPOSITORY
 
 LOCK_FILE = REPOSITORY / "conf" / "jars.lock"
-GROUPS = ("spark", "local", "kafka", "debezium")
+GROUPS = ("spark", "kafka", "debezium")
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,6 @@ def roots(versions: Mapping[str, str]) -> dict[str, list[str]]:
             f"io.delta:delta-spark_{series}_2.13:{versions['delta']}",
             f"org.postgresql:postgresql:{versions['postgres_jdbc']}",
         ],
-        # What only a Spark on this machine has.
-        "local": [f"com.globalmentor:hadoop-bare-naked-local-fs:{versions['bare_fs']}"],
         "kafka": [f"org.apache.kafka:{name}:{kafka}" for name in kafka_names],
         "debezium": [f"io.debezium:debezium-connector-postgres:tar.gz:plugin:{versions['debezium']}"],
     }
@@ -95,7 +93,7 @@ def require_locked(versions: Mapping[str, str]) -> None:
 
 
 def jars(group: str) -> list[Path]:
-    """The files of a group (one of GROUPS), verified, in the order of the lock file.
+    """The files of a group (spark, kafka or debezium), verified, in the order of the lock file.
 
     Fetches what the cache lacks; later calls need no network. Raises StackError for a file that cannot be had or has
     another checksum.

@@ -24,7 +24,7 @@ def write_lock(path: Path = LOCK_FILE) -> int:
     """
     wanted: list[tuple[str, str]] = []
     for group, coordinates in roots(load_settings().versions).items():
-        resolved = coordinates if group in ("local", "debezium") else _resolve(coordinates)
+        resolved = coordinates if group == "debezium" else _resolve(coordinates)
         if group == "kafka":
             # Binds slf4j 1.7, which Kafka uses, in the version of Kafka's own log4j.
             log4j = next(text.split(":")[-1] for text in resolved if ":log4j-core:" in text)
