@@ -23,6 +23,7 @@ _XERIAL = b"\x82SNAPPY\x00"
 _MAGIC = 2
 # A batch of a producer's usual 1 MiB is some MiB unpacked; one made to fill the memory may be thousands of times that.
 MOST_UNPACKED = 1 << 28
+_PIECE = 1 << 17
 
 
 class BadBatch(FraudstreamError):
@@ -100,11 +101,19 @@ def _decompressed(part: memoryview, codec: int, base: int) -> bytes:
             return bytes(part)
         if codec == _SNAPPY:
             return _unsnapped(bytes(part), base)
-        unpacked = bytes(pa.input_stream(pa.py_buffer(part), compression=_STREAMED[codec]).read(MOST_UNPACKED + 1))
-        _require_size(len(unpacked), base)
-        return unpacked
+        return _unpacked(pa.input_stream(pa.py_buffer(part), compression=_STREAMED[codec]), base)
     except (KeyError, OSError, ValueError, IndexError, struct.error) as error:
         raise BadBatch(f"at offset {base}: the batch does not decompress ({error})") from error
+
+
+def _unpacked(stream: pa.NativeFile, base: int) -> bytes:
+    # By pieces: a reading of MOST_UNPACKED at once allocates as much, for 0.3 ms a batch (of 540 KB by lz4 0.06 ms).
+    pieces, total = [], 0
+    while piece := stream.read(_PIECE):
+        pieces.append(piece)
+        total += len(piece)
+        _require_size(total, base)
+    return b"".join(pieces)
 
 
 def _require_size(size: int, base: int) -> None:
