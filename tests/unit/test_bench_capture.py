@@ -126,11 +126,11 @@ def test_a_step_has_the_median_and_spread_of_its_runs_and_all_their_failures():
 def test_a_step_without_a_run_says_why_and_has_a_line_in_the_table():
     found = summary([], 1000, ["no Java"])
     assert (found["runs"], found["events_per_s"], found["failures"]) == (0, None, ["no Java"])
-    (line,) = come.rows({"tuned": found})
+    (line,) = come.table({"tuned": found}).rows
     assert line == ["tuned", 1000, *[None] * 9, 0, 0]
-    (line,) = come.rows({"tuned": summary([run(100.4)], 1_000_000, [])})
+    (line,) = come.table({"tuned": summary([run(100.4)], 1_000_000, [])}).rows
     assert line == ["tuned", 1_000_000, 100, 100, 100, 10, 2.0, 1.0, 0.5, 90.0, 571.0, 0, 0]
-    assert len(line) == len(come.HEADER)
+    assert len(line) == len(come.table({}).header)
 
 
 def test_rows_are_written_to_the_cent():

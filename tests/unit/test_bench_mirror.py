@@ -117,9 +117,9 @@ def test_a_step_tells_its_batches_and_what_the_table_is_on_disk():
     assert told["rows_copied"] == {"median": 6.0, "min": 5, "max": 7}
     assert (told["rows_per_s"], told["files"], told["bytes"], told["bytes_on_disk"]) == (250.0, 2, 30, 100)
     assert (told["table_rows"], told["batch_rows"], told["batches"], told["failures"]) == (2000, 1000, 3, [])
-    (line,) = mirror.rows({"small": told})
+    (line,) = mirror.table({"small": told}).rows
     assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 250, 6, 2, 0.0, 0.0, 1]
-    assert len(line) == len(mirror.HEADER)
+    assert len(line) == len(mirror.table({}).header)
 
 
 def test_a_table_that_is_not_what_it_must_be_fails_the_step():
@@ -134,7 +134,7 @@ def test_a_driver_that_fails_leaves_its_reason_and_no_figure(tmp_path, monkeypat
     assert len(told["failures"]) == 1
     assert "no room" in told["failures"][0]
     assert not (tmp_path / "mirror").exists()
-    assert mirror.rows({"x": told})[0][4:9] == [None] * 5
+    assert mirror.table({"x": told}).rows[0][4:9] == [None] * 5
 
 
 def test_the_steps_are_every_size_recent_ids_and_many_batches_with_and_without_compaction():

@@ -11,6 +11,7 @@ from fraudstream.bench import latency
 from fraudstream.bench.database import load_between, watching
 from fraudstream.bench.ours import write_rules
 from fraudstream.bench.tables import Table
+from fraudstream.check.page import share
 from fraudstream.stack.settings import StackSettings, load_settings
 
 # Parameters over those of conf/rules.yaml, with which each rule but the last two alerts 5 to 80 times a second on the
@@ -73,9 +74,8 @@ def _row(each: Mapping[str, Any]) -> list[object]:
     slowest = max(known, key=lambda name: rules[name]["latency_ms"]["p50"], default=None)
     first = rules[next(iter(AGENTS))]
     last = rules[slowest]["latency_ms"] if slowest else {"p50": None, "p95": None}
-    idle = None if each["idle_share"] is None else f"{each['idle_share'] * 100:.1f} %"
     return [
         each["agents"], round(each["changes_per_s"]), first["latency_ms"]["p50"], first["latency_ms"]["p95"],
-        last["p50"], last["p95"], slowest, first["batch_ms"]["p50"], idle, load["cpu_s_per_s"], load["connections"],
-        load["senders"], load["sent_mib_per_s"], "failed" if each["failures"] else "equal",
+        last["p50"], last["p95"], slowest, first["batch_ms"]["p50"], share(each["idle_share"]), load["cpu_s_per_s"],
+        load["connections"], load["senders"], load["sent_mib_per_s"], "failed" if each["failures"] else "equal",
     ]  # fmt: skip

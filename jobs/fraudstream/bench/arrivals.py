@@ -1,19 +1,20 @@
-"""What has come into a topic: how fast, by the times that the broker gave the records, and whether it is all."""
+"""What has come into a topic: how fast, by the times that the broker gave the records, and whether it is all. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from fraudstream.bench.dataset import Ints
 from fraudstream.bench.figures import spread
+from fraudstream.bench.tables import Table
+from fraudstream.check.topic import Record
 
 # Before, the JVM compiles; after, the last rows trickle in.
 _STEADY = (0.2, 0.9)
@@ -21,7 +22,6 @@ _STEADY = (0.2, 0.9)
 # messages.
 _ID = re.compile(rb'"id":(\d+)')
 _OP = re.compile(rb'"(?:__)?op":"(\w)"')
-_SILENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,35 +37,16 @@ class Records:
     """Of all keys and values, as they are before compression."""
 
 
-def read_topic(client: Mapping[str, Any], topic: str, partitions: int) -> Records:
-    """All that has been committed to the topic until now. Raises KafkaException when nothing comes for 30 s."""
-    consumer = Consumer({
-        **client, "group.id": "bench-arrivals", "isolation.level": "read_committed", "enable.auto.commit": False,
-        "enable.partition.eof": True,
-    })  # fmt: skip
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)])
+def gathered(records: Iterable[Record]) -> Records:
+    """All of a topic's records."""
     ids, at, ops, size = [], [], Counter[str](), 0
-    ended: set[int | None] = set()
-    try:
-        while len(ended) < partitions:
-            messages = consumer.consume(10_000, _SILENCE_S)
-            if not messages:
-                raise KafkaException(f"{topic} cannot be read to its end: nothing came for {_SILENCE_S:.0f} s.")
-            for message in messages:
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition())
-                elif error is not None:
-                    raise KafkaException(error)
-                else:
-                    value = message.value() or b""
-                    number, op = identified(value)
-                    ids.append(number)
-                    at.append(message.timestamp()[1])
-                    ops[op] += 1
-                    size += len(value) + len(message.key() or b"")
-    finally:
-        consumer.close()
+    for record in records:
+        value = record.value or b""
+        number, op = identified(value)
+        ids.append(number)
+        at.append(record.timestamp)
+        ops[op] += 1
+        size += len(value) + len(record.key or b"")
     return Records(np.array(ids, np.int64), np.array(at, np.int64), dict(ops), size)
 
 
@@ -126,18 +107,16 @@ def _median(values: Sequence[float]) -> float | None:
     return round(median(values), 1) if values else None
 
 
-HEADER = ("step", "rows", "steady/s", "min", "max", "total/s", "Connect CPU s/M", "PostgreSQL", "Kafka", "B/event",
-          "B/message", "lost", "doubled")  # fmt: skip
-CAPTION = (
-    "Rows that were written before, brought into the topic by the connector: the median and the spread of the runs; "
-    "steady between 20 and 90 % of the records, by the broker's times. CPU seconds are for a million rows; bytes of an "
-    "event are those on the broker's disk, of a message those before compression."
-)
-
-
-def rows(found: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
-    """The steps in the columns of HEADER; None where there is no figure."""
-    return [
+def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The steps for a reader; None where there is no figure."""
+    header = ["step", "rows", "steady/s", "min", "max", "total/s", "Connect CPU s/M", "PostgreSQL", "Kafka", "B/event",
+              "B/message", "lost", "doubled"]  # fmt: skip
+    caption = (
+        "Rows that were written before, brought into the topic by the connector: the median and the spread of the "
+        "runs; steady between 20 and 90 % of the records, by the broker's times. CPU seconds are for a million rows; "
+        "bytes of an event are those on the broker's disk, of a message those before compression."
+    )
+    rows = [
         [
             step, each["rows"], *(_whole(each["events_per_s"], name) for name in ("median", "min", "max")),
             _whole(each["total_per_s"], "median"),
@@ -146,6 +125,7 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
         ]
         for step, each in found.items()
     ]  # fmt: skip
+    return Table("Capture", header, rows, caption)
 
 
 def _whole(spread: Mapping[str, float] | None, name: str) -> int | None:

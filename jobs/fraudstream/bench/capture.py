@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,19 +18,21 @@ import pyarrow.csv
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from fraudstream.bench.arrivals import arrivals, read_topic, summary
+from fraudstream.bench.arrivals import arrivals, gathered, summary
+from fraudstream.bench.broker import own_settings
 from fraudstream.bench.dataset import CARD_TYPES, Columns, DataSet, Ints, columns
+from fraudstream.bench.messages import ROWS_PER_TRANSACTION
 from fraudstream.bench.setups import PUBLICATIONS, STEPS, Setup, connectors_of
+from fraudstream.check.topic import read_topic
 from fraudstream.compare.database import drop_slot
 from fraudstream.compare.usage import tree
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack import connect, kafka, lifecycle, offsets, postgres
 from fraudstream.stack.processes import COMPONENTS, pid_of
-from fraudstream.stack.settings import StackSettings, free_ports, load_settings
+from fraudstream.stack.settings import StackSettings
 
 ROWS = 1_000_000
 REPEATS = 3
-_ROWS_PER_TRANSACTION = 1000  # the exercise's producer
 _SAMPLE_S = 0.25
 # Transaction markers take offsets too: that as many offsets as rows are there does not mean that all rows are.
 _SETTLED_S, _PATIENCE_S = 3.0, 60.0
@@ -41,7 +42,7 @@ _COLUMNS = "user_id, amount, card_type, merchant_id, created_at"
 def measure(home: Path, step: str, rows: int = ROWS, repeats: int = REPEATS) -> dict[str, Any]:
     """What arrivals.summary tells of `repeats` runs of a step over `rows` rows, on a stack of its own in `home`, which
     is stopped and deleted afterwards. A run that cannot be finished ends the step: `failures` says why."""
-    settings = load_settings(home, free_ports(), {**os.environ, "STACK_PROFILE": "open"})
+    settings = own_settings(home)
     lifecycle.purge(settings)  # of a run that was killed
     found: list[dict[str, Any]] = []
     broken: list[str] = []
@@ -69,7 +70,7 @@ def _run(settings: StackSettings, setup: Setup, name: str, data: Columns) -> dic
         starting = pool.map(partial(connect.put_connector, settings), made)
         cpu_s = _watched(settings, topic, len(ids), made)
         list(starting)
-    records = read_topic(kafka.client(settings), topic, settings.topic_partitions)
+    records = gathered(read_topic(settings.bootstrap, topic, kafka.client_options(settings)))
     found = arrivals(records, ids, "r" if setup.snapshot else "c")
     stored = _stored_bytes(settings, topic) / max(len(records.ids), 1)
     failures = [*found["failures"], *_traces(settings, made)]
@@ -113,9 +114,9 @@ def _write(settings: StackSettings, data: Columns) -> Ints:
     options = pyarrow.csv.WriteOptions(include_header=False)
     connection = psycopg2.connect(settings.dsn("app"))
     try:
-        for begin in range(0, len(data), _ROWS_PER_TRANSACTION):
+        for begin in range(0, len(data), ROWS_PER_TRANSACTION):
             buffer = io.BytesIO()
-            pyarrow.csv.write_csv(table.slice(begin, _ROWS_PER_TRANSACTION), buffer, options)
+            pyarrow.csv.write_csv(table.slice(begin, ROWS_PER_TRANSACTION), buffer, options)
             buffer.seek(0)
             with connection, connection.cursor() as cursor:
                 cursor.copy_expert(f"COPY public.transactions ({_COLUMNS}) FROM STDIN (FORMAT csv)", buffer)

@@ -14,7 +14,7 @@ from fraudstream.bench.dataset import DataSet, columns
 from fraudstream.bench.processes import Command
 from fraudstream.bench.race import race
 from fraudstream.bench.systems import System, Task, our, spark_environment
-from fraudstream.bench.tables import Table
+from fraudstream.bench.tables import Table, whole
 from fraudstream.bench.topics import Topic, filled
 from fraudstream.bench.truth import expected
 from fraudstream.check.resources import MIB
@@ -140,7 +140,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     header = ["users", "buckets", "a batch", "events", "steady/s", "us/event", "CPU s/M", "batch p50 ms", "first ms",
               "MiB", "MiB/M users", "histories MiB", "alerts", "verdict"]  # fmt: skip
     rows = [
-        [each["users"], each["buckets"], each["batch"], each["events"], _whole(each["steady_per_s"]),
+        [each["users"], each["buckets"], each["batch"], each["events"], whole(each["steady_per_s"]),
          each["us_per_event"], each["cpu_s_per_million"], each["batch_ms"]["p50"], each["first_batch_ms"],
          each["rss_mib"], each["mib_per_million_users"], each["seed_mib"], each["alerts"],
          "failed" if each["failures"] else "equal"]
@@ -152,7 +152,3 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
         "users more take, against the fewest with as many buckets and as large batches."
     )
     return Table("Growth with whole histories", header, rows, caption)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)

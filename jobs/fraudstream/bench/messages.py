@@ -15,7 +15,7 @@ HEADERS: list[tuple[str, str | bytes | None]] = [
     ("__debezium.context.connectorName", b"postgresql"),
     ("__debezium.context.runId", b"01a2076d-950a-77f8-b4e3-4c5e5cf085fe"),
 ]
-_ROWS_PER_TRANSACTION = 1000  # the exercise's producer
+ROWS_PER_TRANSACTION = 1000  # the exercise's producer
 _FIRST_TRANSACTION, _FIRST_LSN, _LSN_STEP = 798, 26_687_408, 184
 _COMMIT_US, _CAPTURE_US = 2_345, 31_789  # after created_at
 
@@ -55,7 +55,7 @@ def _compact(number: int, user: int, cents: int, card: str, merchant: int, at: i
 
 
 def _transaction(number: int) -> int:
-    return _FIRST_TRANSACTION + (number - 1) // _ROWS_PER_TRANSACTION
+    return _FIRST_TRANSACTION + (number - 1) // ROWS_PER_TRANSACTION
 
 
 def places_of(columns: Columns, partition: int) -> Ints:

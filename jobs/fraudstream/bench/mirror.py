@@ -17,6 +17,7 @@ from fraudstream import lake
 from fraudstream.bench.figures import spread
 from fraudstream.bench.mirror_plan import Load
 from fraudstream.bench.processes import program, python_module, require_success
+from fraudstream.bench.tables import Table, whole
 from fraudstream.check.resources import MIB
 from fraudstream.errors import FraudstreamError
 
@@ -76,27 +77,22 @@ def summary(load: Load, found: Mapping[str, Any], sizes: Sequence[int], stored: 
     }  # fmt: skip
 
 
-HEADER = ("step", "rows before", "changes a batch", "batches", "s", "min", "max", "changes/s", "rows copied", "files",
-          "MiB", "MiB on disk", "compactions")  # fmt: skip
-CAPTION = (
-    "Seconds that the mirror takes for a batch of changes, of which 1 % are updates and 0.2 % deletes, spread over all "
-    "rows but where recent ids are named; rows copied: those that a batch had to write again unchanged. On disk: with "
-    "the files that the table has left behind."
-)
-
-
-def rows(found: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
-    """The steps in the columns of HEADER; None where there is no figure."""
+def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The steps for a reader; None where there is no figure."""
+    header = ["step", "rows before", "changes a batch", "batches", "s", "min", "max", "changes/s", "rows copied",
+              "files", "MiB", "MiB on disk", "compactions"]  # fmt: skip
+    caption = (
+        "Seconds that the mirror takes for a batch of changes, of which 1 % are updates and 0.2 % deletes, spread over "
+        "all rows but where recent ids are named; rows copied: those that a batch had to write again unchanged. On "
+        "disk: with the files that the table has left behind."
+    )
     none = {"median": None, "min": None, "max": None}
-    return [
+    rows = [
         [
             step, each["table_rows"], each["batch_rows"], each["batches"], *(each["seconds"] or none).values(),
-            _whole(each["rows_per_s"]), _whole((each["rows_copied"] or none)["median"]), each["files"],
+            whole(each["rows_per_s"]), whole((each["rows_copied"] or none)["median"]), each["files"],
             *(round(each[name] / MIB, 1) for name in ("bytes", "bytes_on_disk")), each["compactions"],
         ]
         for step, each in found.items()
     ]  # fmt: skip
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)
+    return Table("Mirror", header, rows, caption)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fraudstream.alerts import format_cents
 from fraudstream.bench.dataset import PARTITIONS, Columns, Ints
 from fraudstream.bench.messages import values
 
@@ -123,15 +124,11 @@ def messages_of(data: Columns, rows: Rows, batch: Batch) -> tuple[Ints, list[str
     for op, places in (("u", batch.updates), ("d", batch.deletes)):
         originals = map(json.loads, values(data, places, "envelope"))
         for original, cents in zip(originals, rows.cents[places].tolist(), strict=True):
-            before = {**original["after"], "amount": _money(cents)}
-            after = {**before, "amount": _money(cents + 1)} if op == "u" else None
+            before = {**original["after"], "amount": format_cents(cents)}
+            after = {**before, "amount": format_cents(cents + 1)} if op == "u" else None
             changed = {**newest, "before": before, "after": after, "op": op}
             messages.append(json.dumps(changed, separators=(",", ":")))
     return np.concatenate([batch.inserts, batch.updates, batch.deletes]), messages
-
-
-def _money(cents: int) -> str:
-    return f"{cents // 100}.{cents % 100:02d}"
 
 
 def offsets_of(partition: Ints, rows: Rows) -> Ints:

@@ -57,11 +57,12 @@ def gathered(results: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any]:
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
-    """The tables of the parts but latency, as far as they were measured."""
+    """The tables of the parts, as far as they were measured."""
     every = (
+        latency.table(report["latency_ms"]),
         growth.table(report["growth"]),
         agents.table(report["agents"]),
-        Table("Capture", arrivals.HEADER, arrivals.rows(report["capture"]), arrivals.CAPTION),
-        Table("Mirror", mirror.HEADER, mirror.rows(report["mirror"]), mirror.CAPTION),
+        arrivals.table(report["capture"]),
+        mirror.table(report["mirror"]),
     )
     return [table for table in every if table.rows]

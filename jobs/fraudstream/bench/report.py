@@ -16,8 +16,7 @@ from fraudstream.bench.figures import spread
 from fraudstream.bench.install import version_of
 from fraudstream.bench.parts import PARTS, gathered, tables
 from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
-from fraudstream.bench.tables import lines
-from fraudstream.check import latency
+from fraudstream.bench.tables import lines, whole
 from fraudstream.check.page import templates
 from fraudstream.check.report import machine, versions
 from fraudstream.columns import aligned
@@ -40,15 +39,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     systems = _ranked([entry for entry in entries if entry["system"] != RAW_READ], raw)
     began = min((result["at"] for result in results), default=0)
     measured = {part: gathered(results, part) for part in PARTS}
-    failures = [
-        f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
-        for entry in systems
-        if not entry["equal"] and not _is_absent(entry)
-    ]
-    failures += [
-        f"{part}, {step}: {failure}"
-        for part, found in measured.items() for step, each in found.items() for failure in each["failures"]
-    ] + [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]  # fmt: skip
+    failures = _failures(systems, measured)
     return {
         "passed": bool(results) and not failures,
         "failures": failures,
@@ -63,6 +54,20 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "machine": machine(),
         "progress": _progress(races),
     }  # fmt: skip
+
+
+def _failures(systems: Sequence[Result], measured: Mapping[str, Any]) -> list[str]:
+    """What has failed, in words: of the race, and of the parts by name and step."""
+    raced = [
+        f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
+        for entry in systems
+        if not entry["equal"] and not _is_absent(entry)
+    ]
+    parts = [
+        f"{part}, {step}: {failure}"
+        for part, found in measured.items() for step, each in found.items() for failure in each["failures"]
+    ]  # fmt: skip
+    return raced + parts + [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
 
 
 def scaling(systems: Sequence[Result]) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     environment = templates(Path(__file__).parent)
     environment.filters |= {"whole": _rounded, "verdict": verdict}
     page = environment.get_template("bench.html.j2")
-    text = page.render(report=report, groups=groups, raw=raw, plots=plots, stages=latency.STAGES, tables=tables(report))
+    text = page.render(report=report, groups=groups, raw=raw, plots=plots, tables=tables(report))
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
     return report
@@ -197,27 +202,15 @@ def as_text(report: Result) -> str:
     for entry in [*report["systems"], *report["raw_read"]]:
         steady = entry["steady_per_s"] or dict.fromkeys(("median", "min", "max"))
         rows.append([
-            entry["system"], named(entry), *(_whole(steady[name]) for name in ("median", "min", "max")),
-            _whole(entry["total_per_s"]), entry["cpu_s_per_million"], _whole(entry["rss_mib"]), entry.get("alerts"),
+            entry["system"], named(entry), *(whole(steady[name]) for name in ("median", "min", "max")),
+            whole(entry["total_per_s"]), entry["cpu_s_per_million"], whole(entry["rss_mib"]), entry.get("alerts"),
             verdict(entry) if "equal" in entry else "no rule",
         ])  # fmt: skip
     absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
     failed = [f"- {failure}" for failure in report["failures"]]
     parts = [line for table in tables(report) for line in lines(table)]
     races = aligned(header, rows) if rows else []
-    return "\n".join([*races, *_latency_lines(report["latency_ms"]), *parts, *absent, *failed])
-
-
-def _latency_lines(found: Result) -> list[str]:
-    """The table of latencies, empty without any."""
-    names = ["p50", "p95", "p99"]
-    header = ["rules", "rule", *names, *latency.STAGES.values(), "batch p50", "idle", "first batch"]
-    rows = [
-        [step, rule, *(each["latency_ms"][name] for name in names), *each["stages_ms"].values(),
-         each["batch_ms"]["p50"], run["idle_share"], run["first_batch_s"]]
-        for step, run in found.items() for rule, each in run["rules"].items()
-    ]  # fmt: skip
-    return ["", *aligned(header, rows)] if rows else []
+    return "\n".join([*races, *parts, *absent, *failed])
 
 
 def told(result: Result) -> str:
@@ -244,7 +237,3 @@ def _rounded(value: float | None) -> str:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)

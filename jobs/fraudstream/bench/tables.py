@@ -20,3 +20,8 @@ class Table(NamedTuple):
 def lines(table: Table) -> list[str]:
     """The table for the terminal, an empty line before it; nothing of one without rows."""
     return ["", table.title, *aligned(table.header, table.rows)] if table.rows else []
+
+
+def whole(value: float | None) -> int | None:
+    """The figure rounded; None for none."""
+    return None if value is None else round(value)

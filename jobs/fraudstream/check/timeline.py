@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fraudstream.check.latency import Latencies
+from fraudstream.check.latency import Latencies, Numbers
 from fraudstream.check.observe import Sample
 
-Numbers = npt.NDArray[np.float64]
 WARM_AFTER_S = 20.0
 WARM_WINDOW_S = 60.0
 

@@ -76,15 +76,14 @@ def start_rule(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, until_cau
     checkpoint, topic = pipeline.checkpoint(rule.name), pipeline.kafka.transactions_topic
     versions = record.versions(pipeline.lake, rule.name, progress.by_number(progress.position(checkpoint)))
     real_time = rule.trigger == "real-time" and pipeline.triggers.real_time_enabled and not until_caught_up
-    seeds = stored_seeds(checkpoint, versions)
-    if is_columnar(rule, pipeline):
+    if is_columnar(rule, pipeline) and not progress.begun_batches(checkpoint) and not progress.start_of(checkpoint):
         # Spark's own source notes where it began; a source in Python does so with its first committed batch only.
-        if not progress.begun_batches(checkpoint) and not progress.start_of(checkpoint):
-            store_start(checkpoint, topic_begins(spark, pipeline.kafka))
-        packed = read_packed(spark, pipeline, rule, progress.start_of(checkpoint))
+        store_start(checkpoint, topic_begins(spark, pipeline.kafka))
+    start, seeds = progress.start_of(checkpoint), stored_seeds(checkpoint, versions)
+    if is_columnar(rule, pipeline):
+        packed = read_packed(spark, pipeline, rule, start)
         messages = packed_messages(packed, versions or (Version(rule, {}),), pipeline, seeds)
     else:
-        start = progress.start_of(checkpoint)
         records = read_stream(spark, pipeline.kafka, topic, start=start, real_time=real_time)
         if not real_time:
             # A task of the read costs more than the thousand rows that it reads: with two instead of four (a partition
