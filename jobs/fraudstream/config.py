@@ -82,6 +82,14 @@ class Triggers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vacuum:
+    """How often a table's writer deletes files, and how old the versions are that keep theirs; as Spark's durations."""
+
+    every: str
+    keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """The pipeline's configuration; folders are paths of a file system, one that all nodes see where there are more."""
 
@@ -93,6 +101,7 @@ class Pipeline:
     max_message_bytes: int
     masking_key_file: str
     triggers: Triggers
+    vacuum: Vacuum
 
     @property
     def mask(self) -> Mask | None:
@@ -108,7 +117,7 @@ class Pipeline:
         return f"{self.checkpoints}/{query}"
 
 
-_SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers}
+_SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers, "vacuum": Vacuum}
 
 
 def load_pipeline(
@@ -228,12 +237,13 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
             f"{path}: state.buckets is {pipeline.state.buckets}; it must be a multiple of state.partitions "
             f"({pipeline.state.partitions}), so that every partition holds as many buckets."
         )
-    for field in fields(Triggers):
-        duration = getattr(pipeline.triggers, field.name)
-        if isinstance(duration, str) and not _DURATION.match(duration):
-            raise ConfigError(
-                f"{path}: triggers.{field.name} is {documents.shown(duration)}; write it like '5 seconds'."
-            )
+    for section, kind in (("triggers", Triggers), ("vacuum", Vacuum)):
+        for field in fields(kind):
+            duration = getattr(getattr(pipeline, section), field.name)
+            if isinstance(duration, str) and not _DURATION.match(duration):
+                raise ConfigError(
+                    f"{path}: {section}.{field.name} is {documents.shown(duration)}; write it like '5 seconds'."
+                )
 
 
 def _check_masking(pipeline: Pipeline, path: Path) -> None:

@@ -23,8 +23,8 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Memory in MiB per process group, MiB and files per folder, at an epoch second; the share of the CPU that was idle
-    since the reading before."""
+    """Memory in MiB per process group, MiB and files per folder (but for those of a table's log, which Delta keeps for
+    30 days), at an epoch second; the share of the CPU that was idle since the reading before."""
 
     at: float
     idle: float
@@ -94,7 +94,7 @@ def _driver(progress: str) -> dict[str, float]:
 
 
 def _size(folder: Path) -> tuple[int, int]:
-    """Bytes that the files below a folder take on disk, and their number."""
+    """Bytes that the files below a folder take on disk, and the number of those outside the log of a table."""
     total = files = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -102,5 +102,5 @@ def _size(folder: Path) -> tuple[int, int]:
                 total += os.lstat(os.path.join(root, name)).st_blocks * 512
             except OSError:
                 continue
-            files += 1
+            files += "_delta_log" not in root
     return total, files

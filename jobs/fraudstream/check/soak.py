@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fraudstream import cli
+import yaml
+
+from fraudstream import cli, documents
 from fraudstream.audit import report as audit_report
 from fraudstream.audit import run as auditing
 from fraudstream.check import growth, plots, timeline
@@ -21,9 +23,12 @@ from fraudstream.check.once import Interrupted, alone, one_interruption
 from fraudstream.check.page import templates
 from fraudstream.check.report import Run, machine, versions
 from fraudstream.check.stages import Options, run_and_check
-from fraudstream.config import RULES_FILE, load_pipeline
+from fraudstream.config import PIPELINE_FILE, RULES_FILE, load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack.settings import StackSettings, load_settings
+
+# As conf/ keeps files of the lake for an hour, their number would grow to the end of the soak.
+_VACUUM = {"every": "5 minutes", "keep": "10 minutes"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,10 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=3600, help=f"at least {growth.LONG_S} tell (default: 3600)")
     parser.add_argument("--rate", type=int, default=2000, help="rows per second (default: 2000)")
     given = parser.parse_args(argv)
-    options = Options(profile="exercise", seconds=given.seconds, rate=given.rate, seed=0)
     try:
         with one_interruption():
-            return _soak(options, load_settings())
+            return _soak(given.seconds, given.rate, load_settings())
     except Exception as error:
         cli.complain(error)
         return 1
@@ -45,12 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + int(interruption.args[0])
 
 
-def _soak(options: Options, user: StackSettings) -> int:
+def _soak(seconds: int, rate: int, user: StackSettings) -> int:
     home = user.home / "soak"
     os.environ["FRAUDSTREAM_HOME"] = str(home)
-    settings, pipeline = load_settings(home), load_pipeline()
-    every = load_rules(RULES_FILE)
-    home.mkdir(parents=True, exist_ok=True)
+    config = _write_config(home)
+    options = Options(profile="exercise", seconds=seconds, rate=rate, seed=0, config_file=config)
+    settings, pipeline, every = load_settings(home), load_pipeline(config), load_rules(RULES_FILE)
 
     def check(ledger: Path, copies: Path) -> dict[str, Any]:
         found = auditing.audit(pipeline, every, settings, auditing.Options(ledger=ledger), print)
@@ -68,6 +72,14 @@ def _soak(options: Options, user: StackSettings) -> int:
     print("\n".join([*(f"- {failure}" for failure in report["failures"]), f"report: {home / 'report.html'}"]))
     print(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
     return 0 if report["passed"] else 1
+
+
+def _write_config(home: Path) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    configured = {**documents.load(PIPELINE_FILE, "put the file back"), "vacuum": _VACUUM}
+    path = home / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(configured), encoding="utf-8")
+    return path
 
 
 def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict[str, Any]:

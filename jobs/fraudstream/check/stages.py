@@ -51,6 +51,8 @@ class Options:
     seed: int
     rules_file: Path | None = None
     """Of rules other than those of conf/."""
+    config_file: Path | None = None
+    """Of a configuration other than that of conf/."""
 
 
 Check = Callable[[Path, Path], dict[str, Any]]
@@ -71,6 +73,7 @@ def run_and_check(
         began = time.monotonic()
         arguments, environment = ["--with", f"{ARCHIVE},{MIRROR}"], {"FRAUDSTREAM_HOME": str(home)}
         arguments += ["--rules-file", str(options.rules_file)] if options.rules_file else []
+        arguments += ["--config", str(options.config_file)] if options.config_file else []
         spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
         wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
         observer = Observer(pipeline, names, home / "ledger.jsonl")
@@ -89,7 +92,8 @@ def run_and_check(
         _say("stopping the stack")
     samples = [sample for sample in watch.samples if sample.at >= written_from]
     run = Run(
-        options=asdict(options), began=samples[0].at, produced=_produced(watch, written_from),
+        options={name: value for name, value in asdict(options).items() if not name.endswith("_file")},
+        began=samples[0].at, produced=_produced(watch, written_from),
         stack_start_s=stack_start_s, spark_start_s=spark_start_s, samples=samples, alerts=observer.alerts,
         progress=observer.progress,
         resources=meter.readings,

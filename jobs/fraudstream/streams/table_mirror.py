@@ -18,6 +18,7 @@ from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.progress import append_line
 from fraudstream.streams.start_over import start_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
+from fraudstream.streams.vacuum import vacuuming
 
 _POSITION = {
     "deleted": "boolean", "op": "string", "topic": "string", "partition": "int", "offset": "long", "lsn": "long",
@@ -126,7 +127,8 @@ def start_table(
     """The query, named like the table, that alone writes lake/NAME and lake/NAME_quarantine."""
     wait_for_topic(spark, pipeline.kafka, table.topic)
     generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
-    function = table_batch(spark, pipeline, table, generation)
+    tables = [table.name, f"{table.name}_quarantine"]
+    function = vacuuming(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
     writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=interval)
