@@ -82,8 +82,9 @@ class Triggers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vacuum:
-    """How often a table's writer deletes files, and how old the versions are that keep theirs; as Spark's durations."""
+class Upkeep:
+    """How often a table's writer looks after its files, and for how long old versions keep theirs; as Spark's
+    durations."""
 
     every: str
     keep: str
@@ -101,7 +102,7 @@ class Pipeline:
     max_message_bytes: int
     masking_key_file: str
     triggers: Triggers
-    vacuum: Vacuum
+    upkeep: Upkeep
 
     @property
     def mask(self) -> Mask | None:
@@ -117,7 +118,7 @@ class Pipeline:
         return f"{self.checkpoints}/{query}"
 
 
-_SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers, "vacuum": Vacuum}
+_SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers, "upkeep": Upkeep}
 
 
 def load_pipeline(
@@ -237,7 +238,7 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
             f"{path}: state.buckets is {pipeline.state.buckets}; it must be a multiple of state.partitions "
             f"({pipeline.state.partitions}), so that every partition holds as many buckets."
         )
-    for section, kind in (("triggers", Triggers), ("vacuum", Vacuum)):
+    for section, kind in (("triggers", Triggers), ("upkeep", Upkeep)):
         for field in fields(kind):
             duration = getattr(getattr(pipeline, section), field.name)
             if isinstance(duration, str) and not _DURATION.match(duration):

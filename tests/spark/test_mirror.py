@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from fraudstream.cdc.columns import connector_events
 from fraudstream.config import load_pipeline
 from fraudstream.streams.mirror import mirror_batch
 from fraudstream.streams.progress import read_lines
-from golden.topics import TOPIC, goldens, pour
+from golden.topics import TOPIC, Message, goldens, pour
 from spark.streams import records
 
 pytestmark = pytest.mark.spark
 FILES = goldens()
 STATED = [golden for golden in FILES if golden.rows is not None]
 # A batch of one message takes a second or two: the files about the order of changes are enough.
-ORDERED = [golden for golden in STATED if golden.name[:2] in ("22", "31", "33")]
+QUIET_ORDERED = [golden for golden in STATED if golden.name[:2] in ("22", "33")]
+TRUNCATE = [golden for golden in STATED if golden.name == "31_truncate"]  # it takes the other files' rows too
 
 
 @pytest.fixture
@@ -49,24 +51,35 @@ def stated(golden) -> dict[int, tuple[int, Decimal]]:
     }
 
 
+def in_one_topic(files) -> list[list[Message]]:
+    """The messages of each file, with their offsets in the topic that holds all of them."""
+    poured = iter(pour(files))
+    return [list(islice(poured, len(file.messages))) for file in files]
+
+
 def test_all_stated_rows_in_one_batch(spark, pipeline):
-    quiet = [golden for golden in STATED if golden.name != "31_truncate"]  # a truncate takes the other files' rows too
+    quiet = [golden for golden in STATED if golden not in TRUNCATE]
     assert len(quiet) >= 3
     mirror(spark, pipeline, [pour(quiet)])
     assert current(spark, pipeline) == {key: row for golden in quiet for key, row in stated(golden).items()}
 
 
-@pytest.mark.parametrize("golden", ORDERED, ids=lambda golden: golden.name)
-def test_the_mirror_has_the_stated_rows_message_by_message(spark, pipeline, golden):
-    mirror(spark, pipeline, [[message] for message in golden.messages])
-    assert current(spark, pipeline) == stated(golden)
+@pytest.mark.parametrize("files", [QUIET_ORDERED, TRUNCATE], ids=["changes", "truncate"])
+def test_the_mirror_has_the_stated_rows_message_by_message(spark, pipeline, files):
+    """A batch has the next message of each file."""
+    batches = [[m for m in group if m] for group in zip_longest(*in_one_topic(files))]
+    assert len(batches) >= 7
+    mirror(spark, pipeline, batches)
+    assert current(spark, pipeline) == {key: row for golden in files for key, row in stated(golden).items()}
 
 
-@pytest.mark.parametrize("golden", ORDERED, ids=lambda golden: golden.name)
-def test_the_order_of_the_partitions_changes_nothing(spark, pipeline, golden):
-    partitions = sorted({message.partition for message in golden.messages}, reverse=True)
-    mirror(spark, pipeline, [[m for m in golden.messages if m.partition == partition] for partition in partitions])
-    assert current(spark, pipeline) == stated(golden)
+@pytest.mark.parametrize("files", [QUIET_ORDERED, TRUNCATE], ids=["changes", "truncate"])
+def test_the_order_of_the_partitions_changes_nothing(spark, pipeline, files):
+    messages = [message for file in in_one_topic(files) for message in file]
+    partitions = sorted({message.partition for message in messages}, reverse=True)
+    assert len(partitions) >= 2
+    mirror(spark, pipeline, [[m for m in messages if m.partition == partition] for partition in partitions])
+    assert current(spark, pipeline) == {key: row for golden in files for key, row in stated(golden).items()}
 
 
 def test_a_repeated_batch_appends_nothing_twice_and_a_new_generation_does(spark, pipeline):

@@ -140,7 +140,7 @@ def test_a_driver_that_fails_leaves_its_reason_and_no_figure(tmp_path, monkeypat
 def test_the_steps_are_every_size_recent_ids_and_many_batches_with_and_without_compaction():
     assert tuple(STEPS) == (
         "100,000 rows", "1,000,000 rows", "3,000,000 rows", "10,000,000 rows", "10,000,000 rows, recent ids",
-        "many batches", "many batches, not compacted",
+        "many batches", "many batches, autoCompact",
     )  # fmt: skip
-    with_it, without = STEPS["many batches"], STEPS["many batches, not compacted"]
+    without, with_it = STEPS["many batches"], STEPS["many batches, autoCompact"]
     assert (with_it.compacted, without.compacted, with_it.batches) == (True, False, without.batches)

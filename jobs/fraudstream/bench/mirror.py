@@ -29,7 +29,7 @@ STEPS: Mapping[str, Load] = {
     **{f"{rows:,} rows": Load(table_rows=rows) for rows in _SIZES},
     f"{_SIZES[-1]:,} rows, recent ids": Load(table_rows=_SIZES[-1], recent=True),
     "many batches": _MANY,
-    "many batches, not compacted": replace(_MANY, compacted=False),
+    "many batches, autoCompact": replace(_MANY, compacted=True),
 }
 
 

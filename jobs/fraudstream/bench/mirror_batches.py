@@ -40,7 +40,7 @@ from fraudstream.session import build_session
 from fraudstream.streams.mirror import TABLES, mirror_batch
 
 _COPIED = "numTargetRowsCopied"
-_NO_COMPACTION = "'delta.autoOptimize.autoCompact' = 'false'"
+_COMPACTION = "'delta.autoOptimize.autoCompact' = 'true'"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,8 +60,8 @@ def _measured(spark: SparkSession, pipeline: Pipeline, load: Load, folder: Path)
     data = columns(DataSet(events=load.rows))
     rows = no_rows(data)
     mirror = mirror_batch(spark, pipeline, "bench")
-    for name in TABLES if not load.compacted else ():
-        spark.sql(f"ALTER TABLE delta.`{pipeline.table(name)}` SET TBLPROPERTIES ({_NO_COMPACTION})")
+    for name in TABLES if load.compacted else ():
+        spark.sql(f"ALTER TABLE delta.`{pipeline.table(name)}` SET TBLPROPERTIES ({_COMPACTION})")
     seconds, changes = [], 0
     for number, batch in enumerate(chain(filling(load), _changes(load, rows))):
         seconds.append(_timed(spark, mirror, _write(data, rows, batch, folder), number))

@@ -37,8 +37,8 @@ class Load:
     """Measured, after WARM others."""
     recent: bool = False
     """Updates and deletes are of the rows inserted last, as many as a batch inserts, not spread over all."""
-    compacted: bool = True
-    """Whether the tables have the project's own property delta.autoOptimize.autoCompact."""
+    compacted: bool = False
+    """Whether the tables have the property delta.autoOptimize.autoCompact, which the project's own have not."""
 
     @property
     def updates(self) -> int:

@@ -28,7 +28,7 @@ from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack.settings import StackSettings, load_settings
 
 # As conf/ keeps files of the lake for an hour, their number would grow to the end of the soak.
-_VACUUM = {"every": "5 minutes", "keep": "10 minutes"}
+_UPKEEP = {"every": "5 minutes", "keep": "10 minutes"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def _soak(seconds: int, rate: int, user: StackSettings) -> int:
 
 def _write_config(home: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
-    configured = {**documents.load(PIPELINE_FILE, "put the file back"), "vacuum": _VACUUM}
+    configured = {**documents.load(PIPELINE_FILE, "put the file back"), "upkeep": _UPKEEP}
     path = home / "pipeline.yaml"
     path.write_text(yaml.safe_dump(configured), encoding="utf-8")
     return path

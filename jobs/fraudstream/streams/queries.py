@@ -27,7 +27,7 @@ from fraudstream.streams.seed import store_start, stored_seeds
 from fraudstream.streams.start_over import require_not_gone, start_over
 from fraudstream.streams.takeover import take_over
 from fraudstream.streams.topic import check_topic, topic_begins
-from fraudstream.streams.vacuum import vacuuming
+from fraudstream.streams.upkeep import keeping_up
 
 MIRROR = "mirror_transactions"
 ARCHIVE = "archive_alerts"
@@ -124,7 +124,7 @@ def _start_archive(
     claim_checkpoint(pipeline.checkpoint(name), _made_from(spark, pipeline, topic))
     hold_table(pipeline.table(table))
     rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
-    function = vacuuming(spark, pipeline, [table], archive_batch(spark, pipeline, name, table))
+    function = keeping_up(spark, pipeline, [table], archive_batch(spark, pipeline, name, table))
     return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
 
 
@@ -141,7 +141,7 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
         hold_table(pipeline.table(table))
     records = read_stream(spark, pipeline.kafka, topic)
     events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
-    function = vacuuming(spark, pipeline, [*TABLES], mirror_batch(spark, pipeline, generation))
+    function = keeping_up(spark, pipeline, [*TABLES], mirror_batch(spark, pipeline, generation))
     return _start_batches(
         spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up
     )

@@ -18,7 +18,7 @@ from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.progress import append_line
 from fraudstream.streams.start_over import start_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
-from fraudstream.streams.vacuum import vacuuming
+from fraudstream.streams.upkeep import keeping_up
 
 _POSITION = {
     "deleted": "boolean", "op": "string", "topic": "string", "partition": "int", "offset": "long", "lsn": "long",
@@ -128,7 +128,7 @@ def start_table(
     wait_for_topic(spark, pipeline.kafka, table.topic)
     generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
     tables = [table.name, f"{table.name}_quarantine"]
-    function = vacuuming(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
+    function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
     writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=interval)

@@ -24,9 +24,8 @@ _POSITION = (
 CHANGES = f"op string, {_ROW}, before_user_id long, snapshot string, moved boolean, entry string, {_POSITION}"
 TRANSACTIONS = f"{_ROW}, deleted boolean, op string, {_POSITION}"
 QUARANTINE = "topic string, partition int, offset long, reason string, key binary, value binary, timestamp timestamp"
-# Files of a few kB from every batch are joined as they pile up. Deletion vectors stay off: readers without Spark
-# (deltalake) do not know them.
-_PROPERTIES = {"delta.autoOptimize.autoCompact": "true", "delta.enableDeletionVectors": "false"}
+# Readers without Spark (deltalake) do not know deletion vectors.
+_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 
 
 def names(columns: str) -> list[str]:

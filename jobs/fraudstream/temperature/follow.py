@@ -15,7 +15,7 @@ from fraudstream.streams import progress
 from fraudstream.streams.kafka import read_stream, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.start_over import start_over
-from fraudstream.streams.vacuum import vacuuming
+from fraudstream.streams.upkeep import keeping_up
 from fraudstream.temperature.averages import TABLE, Average
 from fraudstream.temperature.spark_table import window_rows
 from fraudstream.temperature.stream import ENGINE, READINGS, averages_batch, readings_table
@@ -55,7 +55,7 @@ def start(
     table = readings_table(topic, zone)
     tables = [TABLE, READINGS, f"{READINGS}_quarantine"]
     batch = averages_batch(spark, pipeline, table, windows, zone, generation, report)
-    function = vacuuming(spark, pipeline, tables, batch)
+    function = keeping_up(spark, pipeline, tables, batch)
     writer = read_stream(spark, pipeline.kafka, topic).writeStream.foreachBatch(function)
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=trigger)
     return writer.queryName(QUERY).option("checkpointLocation", pipeline.checkpoint(QUERY)).start()

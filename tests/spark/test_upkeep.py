@@ -1,4 +1,4 @@
-"""Which files of the lake are deleted."""
+"""Which files of the lake are joined, and which deleted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from delta.tables import DeltaTable
 
-from fraudstream.config import Vacuum, load_pipeline
-from fraudstream.streams.vacuum import vacuuming
+from fraudstream.config import Upkeep, load_pipeline
+from fraudstream.streams.upkeep import keeping_up
 
 pytestmark = pytest.mark.spark
 ROWS = 5
@@ -24,14 +24,14 @@ def files(pipeline) -> set[str]:
     return {path.name for path in Path(pipeline.table("numbers")).glob("*.parquet")}
 
 
-def overwrite(spark, pipeline, vacuum: Vacuum) -> list[set[str]]:
+def overwrite(spark, pipeline, upkeep: Upkeep) -> list[set[str]]:
     """The table's files after each of three batches that replace all of it."""
-    pipeline, found = replace(pipeline, vacuum=vacuum), []
+    pipeline, found = replace(pipeline, upkeep=upkeep), []
 
     def batch(rows, number):
         rows.coalesce(1).write.format("delta").mode("overwrite").save(pipeline.table("numbers"))
 
-    function = vacuuming(spark, pipeline, ["numbers"], batch)
+    function = keeping_up(spark, pipeline, ["numbers"], batch)
     for number in range(3):
         function(spark.range(ROWS), number)
         found.append(files(pipeline))
@@ -39,7 +39,7 @@ def overwrite(spark, pipeline, vacuum: Vacuum) -> list[set[str]]:
 
 
 def test_files_that_no_kept_version_has_are_deleted_after_the_batch(spark, pipeline):
-    found = overwrite(spark, pipeline, Vacuum(every="0 seconds", keep="0 seconds"))
+    found = overwrite(spark, pipeline, Upkeep(every="0 seconds", keep="0 seconds"))
     assert [len(each) for each in found] == [1, 1, 1]
     assert len(set.union(*found)) == 3
     table = DeltaTable.forPath(spark, pipeline.table("numbers"))
@@ -47,12 +47,24 @@ def test_files_that_no_kept_version_has_are_deleted_after_the_batch(spark, pipel
 
 
 def test_files_of_versions_that_are_kept_stay(spark, pipeline):
-    found = overwrite(spark, pipeline, Vacuum(every="0 seconds", keep="1 hour"))
+    found = overwrite(spark, pipeline, Upkeep(every="0 seconds", keep="1 hour"))
     assert [len(each) for each in found] == [1, 2, 3]
     old = spark.read.format("delta").option("versionAsOf", 0).load(pipeline.table("numbers"))
     assert old.count() == ROWS
 
 
 def test_nothing_is_deleted_before_it_is_due(spark, pipeline):
-    found = overwrite(spark, pipeline, Vacuum(every="1 hour", keep="0 seconds"))
+    found = overwrite(spark, pipeline, Upkeep(every="1 hour", keep="0 seconds"))
     assert [len(each) for each in found] == [1, 2, 3]
+
+
+def test_small_files_are_joined_with_their_rows_as_they_are(spark, pipeline):
+    pipeline = replace(pipeline, upkeep=Upkeep(every="0 seconds", keep="0 seconds"))
+
+    def batch(rows, number):
+        rows.repartition(4).write.format("delta").mode("append").save(pipeline.table("numbers"))
+
+    keeping_up(spark, pipeline, ["numbers"], batch)(spark.range(40), 0)
+    assert len(files(pipeline)) == 1
+    found = spark.read.format("delta").load(pipeline.table("numbers"))
+    assert sorted(row.id for row in found.collect()) == [*range(40)]
