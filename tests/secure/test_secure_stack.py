@@ -68,10 +68,11 @@ def quiet(settings: dict[str, str]) -> dict[str, object]:
 
 
 def write(settings: StackSettings, principal: str, topic: str) -> KafkaError | None:
-    """What the broker says to a message of the principal."""
+    """What the broker says to a message of the principal, keyed as the connector keys: another key would stop the
+    rules."""
     said: list[KafkaError | None] = []
     producer = Producer(quiet(kafka.client(settings, principal)), logger=kafka.quiet_logger())
-    producer.produce(topic, b"{}", b"{}", on_delivery=lambda error, _: said.append(error))
+    producer.produce(topic, b"{}", b'{"user_id":1}', on_delivery=lambda error, _: said.append(error))
     producer.flush(20)
     return said[0]
 
