@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 from fraudstream import documents
 from fraudstream.clients import read_properties, spark_options
 from fraudstream.errors import ConfigError
@@ -142,6 +144,17 @@ def load_pipeline(
     _check_ranges(pipeline, path)
     _check_masking(pipeline, path)
     return pipeline
+
+
+def write_variant(path: Path, values: Mapping[str, Any]) -> None:
+    """Write conf/pipeline.yaml with other values, by their keys ("kafka.source.minPartitions": "8")."""
+    settings = documents.load(PIPELINE_FILE, "put the file back")
+    for name, value in values.items():
+        place, rest = settings, name.split(".", 2)
+        for word in rest[:-1]:
+            place = place[word]
+        place[rest[-1]] = value
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 
 def _client_properties(principal: str, variables: Mapping[str, str]) -> str:

@@ -9,20 +9,14 @@ from typing import Any
 import yaml
 
 from fraudstream import documents
-from fraudstream.config import PIPELINE_FILE, RULES_FILE
+from fraudstream.config import RULES_FILE, write_variant
 
 ADVICE = "put the file back"
 
 
 def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, Any]) -> None:
     """conf/pipeline.yaml with other topics. `changes` are values of other keys ("kafka.source.minPartitions": "8")."""
-    settings = documents.load(PIPELINE_FILE, ADVICE)
-    for name, value in {"kafka.transactions_topic": topic, "kafka.alerts_topic": alerts, **changes}.items():
-        place, rest = settings, name.split(".", 2)
-        for word in rest[:-1]:
-            place = place[word]
-        place[rest[-1]] = value
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    write_variant(path, {"kafka.transactions_topic": topic, "kafka.alerts_topic": alerts, **changes})
 
 
 def write_rules(path: Path, rules: Sequence[str], parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:

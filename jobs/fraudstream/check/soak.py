@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fraudstream import cli, documents
+from fraudstream import cli
 from fraudstream.audit import report as audit_report
 from fraudstream.audit import run as auditing
 from fraudstream.check import growth, plots, timeline
@@ -23,12 +21,12 @@ from fraudstream.check.once import Interrupted, alone, one_interruption
 from fraudstream.check.page import templates
 from fraudstream.check.report import Run, machine, versions
 from fraudstream.check.stages import Options, run_and_check
-from fraudstream.config import PIPELINE_FILE, RULES_FILE, load_pipeline
+from fraudstream.config import RULES_FILE, load_pipeline, write_variant
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack.settings import StackSettings, load_settings
 
 # As conf/ keeps files of the lake for an hour, their number would grow to the end of the soak.
-_UPKEEP = {"every": "5 minutes", "keep": "10 minutes"}
+_UPKEEP = {"upkeep.every": "5 minutes", "upkeep.keep": "10 minutes"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _soak(seconds: int, rate: int, user: StackSettings) -> int:
     home = user.home / "soak"
     os.environ["FRAUDSTREAM_HOME"] = str(home)
-    config = _write_config(home)
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "pipeline.yaml"
+    write_variant(config, _UPKEEP)
     options = Options(profile="exercise", seconds=seconds, rate=rate, seed=0, config_file=config)
     settings, pipeline, every = load_settings(home), load_pipeline(config), load_rules(RULES_FILE)
 
@@ -72,14 +72,6 @@ def _soak(seconds: int, rate: int, user: StackSettings) -> int:
     print("\n".join([*(f"- {failure}" for failure in report["failures"]), f"report: {home / 'report.html'}"]))
     print(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
     return 0 if report["passed"] else 1
-
-
-def _write_config(home: Path) -> Path:
-    home.mkdir(parents=True, exist_ok=True)
-    configured = {**documents.load(PIPELINE_FILE, "put the file back"), "upkeep": _UPKEEP}
-    path = home / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(configured), encoding="utf-8")
-    return path
 
 
 def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict[str, Any]:

@@ -12,14 +12,12 @@ from typing import Any
 
 import psutil
 import psycopg2
-import yaml
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
 
-from fraudstream import documents
 from fraudstream.check.children import Child, start_job
 from fraudstream.check.topic import consumer_settings
-from fraudstream.config import PIPELINE_FILE, RULES_FILE, Pipeline, load_pipeline
+from fraudstream.config import RULES_FILE, Pipeline, load_pipeline, write_variant
 from fraudstream.drill.feed import Feed
 from fraudstream.errors import FraudstreamError, StackError
 from fraudstream.rulebook.catalog import load_rules
@@ -32,7 +30,11 @@ from fraudstream.streams import progress
 ARCHIVE, MIRROR = "archive_alerts", "mirror_transactions"
 CONNECTOR = lifecycle.TRANSACTIONS.stem
 # Short, so that a kill finds every query in the middle of its work.
-_TRIGGERS = {"real_time": "5 seconds", "archive_alerts": "3 seconds", "mirror_transactions": "5 seconds"}
+_TRIGGERS = {
+    "triggers.real_time": "5 seconds",
+    "triggers.archive_alerts": "3 seconds",
+    "triggers.mirror_transactions": "5 seconds",
+}
 _STEP_S = 0.1
 _MARKERS = 50
 PATIENCE_S = 240.0
@@ -77,9 +79,7 @@ class Rig:
         self.await_judged(self.ends())
 
     def _write_files(self) -> None:
-        settings = documents.load(PIPELINE_FILE, "put the file back")
-        settings["triggers"] |= _TRIGGERS
-        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        write_variant(self.config, _TRIGGERS)
         self.rules_file.write_text(RULES_FILE.read_text(encoding="utf-8"), encoding="utf-8")
 
     @property

@@ -47,6 +47,11 @@ class CapturedTable:
     """SQL, over the struct `row`, of columns that are more than the row's own value."""
 
     @property
+    def quarantine(self) -> str:
+        """The lake's table of the messages that cannot be read."""
+        return f"{self.name}_quarantine"
+
+    @property
     def ddl(self) -> str:
         """The lake's table."""
         return ", ".join(f"{name} {kind}" for name, kind in {**self.columns, **_POSITION}.items())
@@ -93,7 +98,7 @@ def table_batch(
     lake/NAME_quarantine what is unreadable. `after` gets the batch's changes, when the table has them, and their
     counts: `truncated`, the LSN of the last truncate or null, and `blind`, updates without a before image. What it does
     is repeated with a batch that is repeated."""
-    path, quarantine = pipeline.table(table.name), pipeline.table(f"{table.name}_quarantine")
+    path, quarantine = pipeline.table(table.name), pipeline.table(table.quarantine)
     create_table(spark, path, table.ddl)
     create_table(spark, quarantine, QUARANTINE)
     current = DeltaTable.forPath(spark, path)
@@ -127,7 +132,7 @@ def start_table(
     """The query, named like the table, that alone writes lake/NAME and lake/NAME_quarantine."""
     wait_for_topic(spark, pipeline.kafka, table.topic)
     generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
-    tables = [table.name, f"{table.name}_quarantine"]
+    tables = [table.name, table.quarantine]
     function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
     writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
@@ -137,4 +142,4 @@ def start_table(
 
 def reset(pipeline: Pipeline, table: CapturedTable) -> None:
     """Forget the table and what its query has done: it starts from the beginning of the topic."""
-    start_over(pipeline, table.name, (table.name, f"{table.name}_quarantine"))
+    start_over(pipeline, table.name, (table.name, table.quarantine))

@@ -38,7 +38,7 @@ def look_after(spark: SparkSession, path: str, keep: str) -> None:
     """Join the table's small files, and delete those that no version of the last `keep` (a duration) has. None may be
     being written.
 
-    Not by Delta's autoCompact: it reads the table's state after every commit, half of what a batch of the mirror costs.
+    Not by Delta's autoCompact: it looks at the table's files after every commit.
     """
     table = DeltaTable.forPath(spark, path)
     table.optimize().executeCompaction()

@@ -53,7 +53,7 @@ def start(
                 show(window, [average])
 
     table = readings_table(topic, zone)
-    tables = [TABLE, READINGS, f"{READINGS}_quarantine"]
+    tables = [TABLE, table.name, table.quarantine]
     batch = averages_batch(spark, pipeline, table, windows, zone, generation, report)
     function = keeping_up(spark, pipeline, tables, batch)
     writer = read_stream(spark, pipeline.kafka, topic).writeStream.foreachBatch(function)
