@@ -103,17 +103,29 @@ def described(spark: SparkSession, admin: Any, kafka: Kafka, topic: str) -> Any:
 @contextmanager
 def admin_client(spark: SparkSession, kafka: Kafka) -> Iterator[Any]:
     """Kafka's AdminClient in Spark's JVM. Raises GuardError when what is asked of it is not answered."""
-    settings = {
-        key.removeprefix("kafka."): value for key, value in kafka.client_options.items() if key.startswith("kafka.")
-    }
-    settings |= {
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "default.api.timeout.ms": "20000",
-        "request.timeout.ms": "10000",
-    }
-    admin: Any = spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)  # type: ignore[union-attr]
+    settings = _settings(kafka.client_options, kafka) | {"request.timeout.ms": "10000"}
+    yield from _answering(spark._jvm.org.apache.kafka.clients.admin.AdminClient.create(settings), kafka)  # type: ignore[union-attr]
+
+
+@contextmanager
+def consumer(spark: SparkSession, kafka: Kafka, records: int) -> Iterator[Any]:
+    """A Kafka consumer of bytes in Spark's JVM, with the options of the source, that is handed so many records at once.
+    Raises GuardError when what is asked of it is not answered."""
+    deserializer = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
+    settings = _settings({**kafka.client_options, **_unbatched(kafka.source)}, kafka)
+    settings |= {"key.deserializer": deserializer, "value.deserializer": deserializer, "enable.auto.commit": "false"}
+    settings |= {"max.poll.records": str(records), "max.partition.fetch.bytes": "65536"}
+    yield from _answering(spark._jvm.org.apache.kafka.clients.consumer.KafkaConsumer(settings), kafka)  # type: ignore[union-attr]
+
+
+def _settings(options: Mapping[str, str], kafka: Kafka) -> dict[str, str]:
+    own = {key.removeprefix("kafka."): value for key, value in options.items() if key.startswith("kafka.")}
+    return own | {"bootstrap.servers": kafka.bootstrap_servers, "default.api.timeout.ms": "20000"}
+
+
+def _answering(client: Any, kafka: Kafka) -> Iterator[Any]:
     try:
-        yield admin
+        yield client
     except Py4JJavaError as error:
         raise GuardError(
             f"Kafka at {kafka.bootstrap_servers} does not answer ({str(error.java_exception).splitlines()[0]}); start "
@@ -121,7 +133,7 @@ def admin_client(spark: SparkSession, kafka: Kafka) -> Iterator[Any]:
             "kafka-down",
         ) from error
     finally:
-        admin.close()
+        client.close()
 
 
 def _unbatched(source: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.versions import Version, fold_versions
-from fraudstream.streams import record
+from fraudstream.streams import record, state_value
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
 from fraudstream.streams.progress import batch_offsets, by_number, parts_of, start_of
@@ -51,7 +51,7 @@ def _fold_counts(
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=list(names))
-        value = bytes(states["histories"].iloc[0]) if len(states) else None
+        value = states["histories"].iloc[0] if len(states) else None
         arriving, others = read_frame(rows, max_bytes, mask)
         before = states_of(value, int(rows["bucket"].iloc[0]), seeds)
         outcome = fold_versions(versions, before, arriving, topic)
@@ -66,6 +66,6 @@ def _fold_counts(
 
 def _states_before(spark: SparkSession, checkpoint: str, batch: int) -> DataFrame:
     if batch == 0:
-        return spark.createDataFrame([], "bucket int, histories binary")
+        return spark.createDataFrame([], f"bucket int, {state_value.SCHEMA}")
     store = spark.read.format("statestore").option("batchId", batch - 1).load(checkpoint)
     return store.select("key.bucket", F.col("value.groupState.histories").alias("histories"))

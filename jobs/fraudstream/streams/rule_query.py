@@ -19,15 +19,16 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import Fold
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.rulebook.versions import Version, fold_versions, unpack_states
+from fraudstream.streams import state_value
 from fraudstream.streams.buckets import bucket_of
 from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
 from fraudstream.streams.frames import frame_columns, read_frame
+from fraudstream.streams.worker import spare_the_collector
 
 ENTRIES = ("judge", "history", "unjudged", "unreadable", "ignored")
 # What became of a bucket's rows: of those that enter a history, and of messages that only the fold's Python could read.
 COUNTS = ("judged", "history", "redelivered", "superseded", "unjudged", "unreadable", "ignored")
 _COUNTS_OF_CORRECTIONS = ("corrected", "not_kept", "uncorrected")
-_STATE = "histories binary"
 _MESSAGE = ("topic", "key", "value")
 Seeds = Mapping[int, Mapping[int, bytes]]  # epoch -> bucket -> state
 BucketFunction = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]
@@ -136,7 +137,7 @@ def folded_messages(rows: DataFrame, function: BucketFunction, rule: Rule) -> Da
     # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
     columns = ", ".join([*(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts_of(rule))])
     folded = rows.groupBy("bucket").applyInPandasWithState(
-        function, columns, _STATE, "update", GroupStateTimeout.NoTimeout
+        function, columns, state_value.SCHEMA, "update", GroupStateTimeout.NoTimeout
     )
     totals = [F.sum(count).alias(count) for count in counts_of(rule)]
     return folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select(*_MESSAGE)
@@ -161,21 +162,22 @@ def bucket_function(
     counts = counts_of(versions[-1].rule)
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
+        spare_the_collector()
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         batch, others = read(frame) if read else read_frame(frame, max_bytes, mask)
         states = states_of(state.get[0] if state.exists else None, key[0], seeds)
         outcome = fold_versions(versions, states, batch, topic)
-        state.update((outcome.fold.state,))
+        state.update((state_value.as_text(outcome.fold.state),))
         found_in = [topics[place] for place in outcome.found_by]
         yield _output(outcome.fold, found_in, fold_counts(outcome.fold, others, counts), counts)
 
     return fold_bucket
 
 
-def states_of(value: bytes | None, bucket: int, seeds: Seeds) -> dict[int, bytes]:
-    """The bucket's states by epoch: those of its state value, else the seeds."""
-    states = unpack_states(value) if value else {}
+def states_of(value: str | None, bucket: int, seeds: Seeds) -> dict[int, bytes]:
+    """The bucket's states by epoch: those of its state value (state_value.SCHEMA), else the seeds."""
+    states = unpack_states(state_value.of_text(value)) if value else {}
     for epoch, seeded in seeds.items():
         if epoch not in states and bucket in seeded:
             states[epoch] = seeded[bucket]

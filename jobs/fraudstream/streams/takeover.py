@@ -12,7 +12,7 @@ from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.sql import alert_columns
-from fraudstream.streams import progress, record
+from fraudstream.streams import progress, record, state_value
 from fraudstream.streams.columnar.query import made_with_reader
 from fraudstream.streams.kafka import topic_id
 from fraudstream.streams.manifest import claim_checkpoint, masked_with
@@ -62,6 +62,7 @@ def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str,
     }  # fmt: skip
     if not rule.stateless:
         made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
+        made_with |= {"state_format": state_value.FORMAT}
         made_with |= made_with_reader(rule, pipeline)
     if rule.corrections == "on":
         made_with["corrections"] = "on"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from fraudstream.cdc.topic import Sample, check_samples
 from fraudstream.config import Kafka
-from fraudstream.streams.kafka import admin_client, described, read_range
+from fraudstream.streams.kafka import admin_client, consumer, described
 
 # Records looked at on either end of each partition: more than one batch of the exercise's transactions would tell.
 SAMPLE = 50
+_POLL_MS, _SECONDS = 200, 10.0
 
 
 def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
@@ -21,12 +23,13 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
     `key` is the rules' key, or None if no rule keeps state: the order of messages then does not matter.
     """
     offsets = _offsets(spark, kafka)
-    topic = kafka.transactions_topic
     samples: list[Sample] = []
-    for start, end in _ends(offsets):
-        rows = read_range(spark, kafka, topic, start, end).select("partition", "key", "value", "headers").collect()
-        samples += [Sample(r.partition, _bytes(r.key), _bytes(r.value), _headers(r.headers)) for r in rows]
-    check_samples(topic, len(offsets), samples, key)
+    # By a consumer, not by a Spark job: the first jobs of a session took 5 s of a start.
+    with consumer(spark, kafka, SAMPLE) as client:
+        for number, (begin, end) in offsets.items():
+            for start, stop in _ends(begin, end):
+                samples += _sampled(spark, client, kafka.transactions_topic, number, start, stop)
+    check_samples(kafka.transactions_topic, len(offsets), samples, key)
 
 
 def topic_begins(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
@@ -39,16 +42,25 @@ def topic_ends(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
     return {number: end for number, (_, end) in _offsets(spark, kafka).items()}
 
 
-def _ends(offsets: Mapping[int, tuple[int, int]]) -> list[tuple[dict[str, int], dict[str, int]]]:
-    """Offset ranges (start, end by partition) of the first and of the last records."""
-    if not offsets or all(first == end for first, end in offsets.values()):
-        return []
-    first = {str(number): (low, min(high, low + SAMPLE)) for number, (low, high) in offsets.items()}
-    last = {str(number): (max(low, high - SAMPLE), high) for number, (low, high) in offsets.items()}
-    return [
-        ({number: start for number, (start, _) in part.items()}, {number: end for number, (_, end) in part.items()})
-        for part in (first, last)
-    ]
+def _ends(begin: int, end: int) -> list[tuple[int, int]]:
+    """The offset ranges of a partition's first and last records."""
+    if end - begin <= 2 * SAMPLE:
+        return [(begin, end)] if begin < end else []
+    return [(begin, begin + SAMPLE), (end - SAMPLE, end)]
+
+
+def _sampled(spark: SparkSession, client: Any, topic: str, number: int, start: int, end: int) -> Iterator[Sample]:
+    """The partition's records from `start` to before `end`; of an end that is not committed yet, those in front of it
+    that are there within some seconds."""
+    jvm: Any = spark._jvm
+    part, wait = jvm.org.apache.kafka.common.TopicPartition(topic, number), jvm.java.time.Duration.ofMillis(_POLL_MS)
+    client.assign([part])
+    client.seek(part, start)
+    limit = time.monotonic() + _SECONDS
+    while client.position(part) < end and time.monotonic() < limit:
+        for record in client.poll(wait).records(part):
+            if record.offset() < end:
+                yield Sample(number, record.key(), record.value(), _headers(record.headers()))
 
 
 def _offsets(spark: SparkSession, kafka: Kafka) -> dict[int, tuple[int, int]]:
@@ -73,9 +85,5 @@ def _listed(spark: SparkSession, admin: Any, kafka: Kafka) -> dict[int, tuple[in
     return {number: (ends[0][number], ends[1][number]) for number in numbers}
 
 
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
-
-
 def _headers(headers: Any) -> list[tuple[str, bytes]]:
-    return [(header.key, bytes(header.value or b"")) for header in headers or ()]
+    return [(header.key(), bytes(header.value() or b"")) for header in headers.toArray()]

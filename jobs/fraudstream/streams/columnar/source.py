@@ -26,6 +26,7 @@ from fraudstream.rulebook.exact import Integers
 from fraudstream.streams.buckets import bucket_ids, buckets_of
 from fraudstream.streams.columnar.offsets import limited, ranges, require_growth
 from fraudstream.streams.columnar.pack import pack_buckets
+from fraudstream.streams.worker import spare_the_collector
 from fraudstream.wire.client import client_of
 from fraudstream.wire.cluster import offsets_of, require_same, topic_of
 from fraudstream.wire.reading import Range, read_range
@@ -156,6 +157,7 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
 def read_task(options: Mapping[str, str], task: Task, isolation: int) -> Iterator[pa.RecordBatch]:
     """The packed rows of each bucket, then the counts."""
+    spare_the_collector()
     client, key_file = client_of(options), options["maskingkeyfile"]
     mask = Mask(key_file, options["maskingkey"]) if key_file else None
     counts = dict.fromkeys(("read", *ENTRIES), 0)

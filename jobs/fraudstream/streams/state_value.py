@@ -1,0 +1,36 @@
+"""A bucket's state as the text that the state store keeps.
+
+Spark pickles a state value for Python, a binary one as a text of one character a byte that is not ASCII: its making and
+reading took a quarter of the Python time of a batch of 2,000 rows (2.5 MB of histories), and as much in the JVM. ASCII
+passes through both as it is.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+
+import numpy as np
+
+SCHEMA = "histories string"
+FORMAT = 2  # of the text; a checkpoint says which one it was made with
+
+
+def as_text(value: bytes) -> str:
+    """The bytes as ASCII, a sixth longer: the lower seven bits of each, then the eighth ones in base64."""
+    octets = np.frombuffer(value, dtype=np.uint8)
+    eighths = np.packbits(octets >> 7).tobytes()
+    return ((octets & 127).tobytes() + b2a_base64(eighths, newline=False)).decode("ascii")
+
+
+def of_text(text: str) -> bytes:
+    """The bytes of which `as_text` made the text."""
+    octets = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    count = _count(len(text))
+    eighths = np.frombuffer(a2b_base64(octets[count:].tobytes()), dtype=np.uint8)
+    return (octets[:count] | np.unpackbits(eighths, count=count) << 7).tobytes()
+
+
+def _count(length: int) -> int:
+    """How many bytes a text of this length holds: n of them make n + 4 * ceil(n / 24) characters."""
+    blocks = -(-length // 28)
+    return length - 4 * blocks
