@@ -19,6 +19,7 @@ from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.mirror import mirror_batch
 from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.state_value import of_text
 from golden.topics import TOPIC, Message, corrected_goldens, goldens, messages_of, pour
 from spark.streams import records, stream, write_batches
 
@@ -111,7 +112,7 @@ class World:
             if not rule.stateless:
                 store = self.spark.read.format("statestore").load(self.pipeline.checkpoint(rule.name))
                 states = store.selectExpr("value.groupState.histories as state").collect()
-                text = b"".join(bytes(row.state) for row in states)
+                text = b"".join(of_text(row.state) for row in states)
                 if any(mark in text for each in ids for mark in (b"%d" % each, each.to_bytes(4, "little"))):
                     found.add(f"state of {rule.name}")  # a state has numbers as short as they can be
         return sorted(found)
