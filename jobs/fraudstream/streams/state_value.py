@@ -24,13 +24,7 @@ def as_text(value: bytes) -> str:
 
 def of_text(text: str) -> bytes:
     """The bytes of which `as_text` made the text."""
-    octets = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
-    count = _count(len(text))
-    eighths = np.frombuffer(a2b_base64(octets[count:].tobytes()), dtype=np.uint8)
-    return (octets[:count] | np.unpackbits(eighths, count=count) << 7).tobytes()
-
-
-def _count(length: int) -> int:
-    """How many bytes a text of this length holds: n of them make n + 4 * ceil(n / 24) characters."""
-    blocks = -(-length // 28)
-    return length - 4 * blocks
+    count = len(text) - 4 * -(-len(text) // 28)  # n bytes make n + 4 * ceil(n / 24) characters
+    octets = np.frombuffer(text[:count].encode("ascii"), dtype=np.uint8)
+    eighths = np.frombuffer(a2b_base64(text[count:]), dtype=np.uint8)
+    return (octets | np.unpackbits(eighths, count=count) << 7).tobytes()
