@@ -82,6 +82,30 @@ def test_the_order_of_the_partitions_changes_nothing(spark, pipeline, files):
     assert current(spark, pipeline) == {key: row for golden in files for key, row in stated(golden).items()}
 
 
+def test_a_batch_that_failed_between_its_new_rows_and_its_changed_ones_leaves_each_row_once_when_repeated(
+    spark, pipeline, monkeypatch
+):
+    """The first 12 messages insert up to row 2100003; the others update or delete such rows, and insert higher ones."""
+    quiet = [golden for golden in STATED if golden not in TRUNCATE]
+    messages = pour(quiet)
+    batches = [connector_events(records(spark, TOPIC, part)) for part in (messages[:12], messages[12:])]
+    function = mirror_batch(spark, pipeline, "one")
+    function(batches[0], 0)
+
+    def fail(*_):
+        raise ConnectionError("the driver is stopped here")
+
+    with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+        patched.setattr("fraudstream.streams.mirror.merge_newest", fail)
+        function(batches[1], 1)
+    half = current(spark, pipeline)
+    assert {3200001, 2100002} <= {*half}, f"the new rows are there, and the deleted one still: {half}"
+    function(batches[1], 1)
+    assert current(spark, pipeline) == {key: row for golden in quiet for key, row in stated(golden).items()}
+    rows = spark.read.format("delta").load(pipeline.table("transactions"))
+    assert rows.count() == rows.select("id").distinct().count()
+
+
 def test_a_repeated_batch_appends_nothing_twice_and_a_new_generation_does(spark, pipeline):
     golden = next(golden for golden in FILES if golden.name.startswith("26"))
     for _ in range(2):

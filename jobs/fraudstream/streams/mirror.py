@@ -89,6 +89,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
     appends nothing twice (Delta's txnAppId), and a new checkpoint is not taken for the old one."""
     for name, columns in TABLES.items():
         create_table(spark, pipeline.table(name), columns)
+    keep = _keeper(spark, pipeline.table("transactions"))
     current = DeltaTable.forPath(spark, pipeline.table("transactions"))
     truncated = last_truncate(spark.read.format("delta").load(pipeline.table("transaction_changes")))
 
@@ -123,7 +124,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         if counts["changes"]:
             append(changes, "transaction_changes", batch_id)
         if counts["first_id"] is not None:
-            merge_newest(current, newest_changes(changes), counts["first_id"], counts["last_id"])
+            keep(changes, counts["first_id"], counts["last_id"])
         truncated = max(truncated, counts["truncated"] or -1)
         # The truncate itself is the lowest change where it comes with rows written after it.
         if (counts["lowest_lsn"] or 0) <= truncated:
@@ -131,6 +132,30 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         append_line(pipeline.progress, "mirror_transactions", {"batch_id": batch_id, **parts_of(counts, None)})
 
     return mirror
+
+
+def _keeper(spark: SparkSession, path: str) -> Callable[[DataFrame, int, int], None]:
+    """What keeps the current rows at `path` from changes of rows from a first to a last id.
+
+    Rows above every id that the table has had are new, and appended. A MERGE, which the others need, would join them
+    with the table and write them into one file with the rows that it copies: as the newest rows are the ones that are
+    changed, each batch copied the table. At 2,000 rows/s the mirror was 590,000 rows behind after an hour.
+    """
+    current = DeltaTable.forPath(spark, path)
+    highest = current.toDF().agg(F.max("id")).collect()[0][0]
+    highest = -(2**63) if highest is None else highest
+
+    def keep(changes: DataFrame, first_id: int, last_id: int) -> None:
+        nonlocal highest
+        # Noted first: what is tried again after a failure is merged.
+        known, highest = highest, max(highest, last_id)
+        if last_id > known:
+            rows = newest_changes(changes.where(f"id > {known}")).coalesce(1)
+            rows.write.format("delta").mode("append").save(path)
+        if first_id <= known:
+            merge_newest(current, newest_changes(changes.where(f"id <= {known}")), first_id, min(last_id, known))
+
+    return keep
 
 
 def merge_newest(current: DeltaTable, changes: DataFrame, first_id: int, last_id: int) -> None:
