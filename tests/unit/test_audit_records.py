@@ -242,7 +242,12 @@ def test_the_oracle_reads_the_topic_itself_and_must_find_the_same(tmp_path):
 
 def archive(rows, messages, end=100, acknowledged=()):
     part = archived.compare_archive(
-        "alerts", rows, messages, Topic("a", {0: 0}, {0: 0}, {0: 0}), {0: end}, acknowledged
+        "alerts",
+        [archived.archived(row) for row in rows],
+        messages,
+        Topic("a", {0: 0}, {0: 0}, {0: 0}),
+        {0: end},
+        acknowledged,
     )
     return {finding.kind: len(finding.ids) for finding in part.findings}
 

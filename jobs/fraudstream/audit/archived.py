@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -15,16 +16,22 @@ from fraudstream.audit.judged import Message
 
 _COPIED = ("rule", "rule_version", "severity", "user_id", "transaction_id", "reason", "partition", "offset")
 _COLUMNS = (
-    "alert_id",
-    *_COPIED,
-    "amount",
-    "payload",
-    "status",
-    "revision",
-    "changed_by",
-    "alert_partition",
-    "alert_offset",
-)
+    "alert_id", *_COPIED, "amount", "payload", "status", "revision", "changed_by", "alert_partition", "alert_offset",
+)  # fmt: skip
+_AT_ONCE = 10_000
+
+
+class Archived(NamedTuple):
+    """A row of the archive, and whether its columns say what its payload does."""
+
+    alert_id: str
+    payload: str
+    status: str
+    revision: int
+    changed_by: str | None
+    alert_partition: int | None
+    alert_offset: int | None
+    agrees: bool
 
 
 class Standing(NamedTuple):
@@ -36,39 +43,44 @@ class Standing(NamedTuple):
     changed_by: str | None
 
 
-def archived_rows(folder: str, table: str) -> list[dict[str, Any]]:
+def archived_rows(folder: str, table: str) -> list[Archived]:
     """The rows of lake/alerts or lake/shadow_alerts; those of an earlier version of the table are revision 0."""
     if lake.open_table(folder, table) is None:
         return []
     present = lake.columns(folder, table)
     named = ", ".join(f'"{name}"' for name in _COLUMNS if name in present)
-    rows: list[dict[str, Any]] = lake.query(folder, table, f"SELECT {named} FROM {table}").to_pylist()
-    for row in rows:
-        row |= {name: None for name in _COLUMNS if name not in row}
-        row |= {"status": row["status"] or "open", "revision": row["revision"] or 0}
-    return rows
+    stored = lake.query(folder, table, f"SELECT {named} FROM {table}")
+    return [archived(row) for batch in stored.to_batches(_AT_ONCE) for row in batch.to_pylist()]
+
+
+def archived(row: Mapping[str, Any]) -> Archived:
+    """A row of the table; columns may be missing."""
+    return Archived(
+        sys.intern(row["alert_id"]), sys.intern(row["payload"]), row.get("status") or "open", row.get("revision") or 0,
+        row.get("changed_by"), row.get("alert_partition"), row.get("alert_offset"), _columns_agree(row),
+    )  # fmt: skip
 
 
 def standing(messages: Iterable[Message]) -> dict[str, Standing]:
     """What the messages leave of each alert_id."""
-    by_id: dict[str, list[tuple[int, int, str, dict[str, Any]]]] = defaultdict(list)
+    by_id: dict[str, list[tuple[int, int, Standing]]] = defaultdict(list)
     for message in messages:
         if message.alert is not None:
             payload = json.loads(message.alert.value)
             revision = int(payload.get("revision") or 0)
-            by_id[payload["alert_id"]].append((-revision, message.at[1], message.alert.value, payload))
+            status = sys.intern(str(payload.get("status", "open")))
+            said = Standing(message.alert.value, status, revision, payload.get("changed_by"))
+            by_id[sys.intern(payload["alert_id"])].append((-revision, message.at[1], said))
     found = {}
     for alert_id, each in by_id.items():
-        ordered = sorted(each, key=lambda one: one[:2])
-        latest = ordered[0]
-        shown = next((one for one in ordered if one[3].get("status", "open") != "withdrawn"), latest)
-        status, changed_by = latest[3].get("status", "open"), latest[3].get("changed_by")
-        found[alert_id] = Standing(shown[2], status, -latest[0], changed_by)
+        ordered = [said for _, _, said in sorted(each, key=lambda one: one[:2])]
+        shown = next((said for said in ordered if said.status != "withdrawn"), ordered[0])
+        found[alert_id] = ordered[0]._replace(payload=shown.payload)
     return found
 
 
 def compare_archive(
-    name: str, rows: Sequence[Mapping[str, Any]], messages: Sequence[Message], topic: Topic, end: Offsets,
+    name: str, rows: Sequence[Archived], messages: Sequence[Message], topic: Topic, end: Offsets,
     known: Collection[Position],
 ) -> Part:  # fmt: skip
     """The part of the audit. `end` is where the archiving query stands, `known` are acknowledged messages, which the
@@ -79,8 +91,8 @@ def compare_archive(
     done = [each for each in kept if each.at[1] < end.get(each.at[0], 0)]
     waiting = {each.alert.key for each in kept if each.alert and each.at[1] >= end.get(each.at[0], 0)}
     wanted = {key: each for key, each in standing(done).items() if key not in waiting}
-    counted = Counter(row["alert_id"] for row in rows)
-    by_id = {row["alert_id"]: row for row in rows}
+    counted = Counter(row.alert_id for row in rows)
+    by_id = {row.alert_id: row for row in rows}
     ours = {key: row for key, row in by_id.items() if _is_compared(row, topic)}
     part.found("archived_missing", where, ids=sorted(wanted.keys() - by_id.keys()))
     part.found("archived_doubled", where, ids=sorted(key for key, count in counted.items() if count > 1))
@@ -91,19 +103,22 @@ def compare_archive(
     return part
 
 
-def _is_compared(row: Mapping[str, Any], topic: Topic) -> bool:
-    partition, offset = row["alert_partition"], row["alert_offset"]
+def _is_compared(row: Archived, topic: Topic) -> bool:
+    partition, offset = row.alert_partition, row.alert_offset
     return partition is None or offset is None or topic.covers(partition, offset)
 
 
-def _is_right(row: Mapping[str, Any], wanted: Standing, topic: Topic) -> bool:
-    if (row["status"], row["revision"], row["changed_by"]) != (wanted.status, wanted.revision, wanted.changed_by):
+def _is_right(row: Archived, wanted: Standing, topic: Topic) -> bool:
+    if (row.status, row.revision, row.changed_by) != (wanted.status, wanted.revision, wanted.changed_by):
         return False
     # What an older message says is beyond the part of the topic that was read.
-    return not _is_compared(row, topic) or (row["payload"] == wanted.payload and _columns_agree(row))
+    return not _is_compared(row, topic) or (row.payload == wanted.payload and row.agrees)
 
 
 def _columns_agree(row: Mapping[str, Any]) -> bool:
-    payload = json.loads(row["payload"])
-    amount = None if payload["amount"] is None else Decimal(payload["amount"])
-    return row["amount"] == amount and all(row[name] == payload[name] for name in ("alert_id", *_COPIED))
+    try:
+        payload = json.loads(row["payload"])
+        amount = None if payload["amount"] is None else Decimal(payload["amount"])
+        return row["amount"] == amount and all(row[name] == payload[name] for name in ("alert_id", *_COPIED))
+    except (ValueError, KeyError, TypeError, ArithmeticError):
+        return False

@@ -210,9 +210,11 @@ def _alerts_and_batches(
     messages: dict[str, list[judged.Message]] = {}
     scans = {MIRROR: read.scan}
     for query, topic in bounds.alerts.items():
-        read_now = list(read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start))
+        read_now = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start)
         messages[query] = [judged.read_message(each, query == SHADOW_ARCHIVE) for each in read_now]
-        offsets = {number: [r.offset for r in read_now if r.partition == number] for number in topic.start}
+        offsets: dict[int, list[int]] = {number: [] for number in topic.start}
+        for message in messages[query]:
+            offsets.setdefault(message.at[0], []).append(message.at[1])
         scans[query] = records.Scan({number: np.array(each, dtype=np.int64) for number, each in offsets.items()})
     names = rule_names(pipeline, rules)
     if "batches" in options.parts:
@@ -253,7 +255,7 @@ def _alerts(
     topics = {query: topic.name for query, topic in bounds.alerts.items()}
     acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
     rows_of = {query: archived.archived_rows(pipeline.lake, _TABLES[query]) for query in topics}
-    old = {row["payload"] for query, each in rows_of.items() for row in each if _is_older(row, bounds.alerts[query])}
+    old = {row.payload for query, each in rows_of.items() for row in each if _is_older(row, bounds.alerts[query])}
     part = judged.compare_alerts(
         again,
         (message for each in messages.values() for message in each),
@@ -274,9 +276,10 @@ def _alerts(
     return parts
 
 
-def _is_older(row: dict[str, Any], topic: Topic) -> bool:
+def _is_older(row: archived.Archived, topic: Topic) -> bool:
     """Whether an archived alert's message lies before those that were read."""
-    return row["alert_offset"] is not None and not topic.covers(row["alert_partition"], row["alert_offset"])
+    at = (row.alert_partition, row.alert_offset)
+    return at[0] is not None and at[1] is not None and not topic.covers(at[0], at[1])
 
 
 def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], messages: list[judged.Message]) -> Part:
