@@ -1,4 +1,5 @@
-"""Judge the change stream: each live rule of conf/rules.yaml as a streaming query of its own, shadow rules beside them.
+"""Judge the change stream: each live rule of conf/rules.yaml as a streaming query of its own (unless
+conf/pipeline.yaml has some share one), shadow rules beside them.
 
 While it runs it follows the rules file: a change takes effect behind the batch that is judged then, at offsets that are
 written down, and a file with a mistake changes nothing.
@@ -14,6 +15,7 @@ from fraudstream import cli, options
 from fraudstream.config import RULES_FILE, load_pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.catalog import Rule, load_rules
+from fraudstream.shared_queries import require_alike
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,9 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     pipeline = load_pipeline(arguments.config)
     rules = load_rules(arguments.rules_file)
-    _chosen(rules, arguments.rules, str(arguments.rules_file))  # before Spark starts
-    _require_known("--reset", arguments.reset, [*(rule.name for rule in rules), *_BESIDE_RULES])
-    _require_known("--forget", arguments.forget, [rule.name for rule in rules])
+    # Before Spark starts.
+    require_alike(pipeline.shared_queries, _chosen(rules, arguments.rules, str(arguments.rules_file)))
+    known = [rule.name for rule in rules]
+    _require_known("--reset", arguments.reset, [*known, *pipeline.shared_queries, *_BESIDE_RULES])
+    _require_known("--forget", arguments.forget, known)
 
     from fraudstream.session import build_session
     from fraudstream.streams import queries
@@ -47,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     spark = build_session("detect_fraud")
     rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
     chosen = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # as it is by now
+    require_alike(pipeline.shared_queries, chosen)
     if arguments.until_caught_up:
         rollout.start(chosen, until_caught_up=True)
         code = run_until_stopped([], pipeline.progress, rollout, until_caught_up=True)
@@ -111,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         type=options.names,
         default=[],
         metavar="QUERY",
-        help="start these queries over from the topic's beginning, rules by the record of their versions",
+        help="start these queries over from the topic's beginning, rules by the record of their versions; rules that "
+        "share a query start over together",
     )
     parser.add_argument(
         "--forget",

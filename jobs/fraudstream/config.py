@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from fraudstream import documents
+from fraudstream import documents, shared_queries
 from fraudstream.clients import read_properties, spark_options
 from fraudstream.errors import ConfigError
 from fraudstream.masking import SETTING, Mask, mask_of
@@ -101,6 +101,7 @@ class Pipeline:
     checkpoints: str
     progress: str
     state: State
+    shared_queries: Mapping[str, Sequence[str]]
     max_message_bytes: int
     masking_key_file: str
     triggers: Triggers
@@ -116,8 +117,16 @@ class Pipeline:
         return f"{self.lake}/{name}"
 
     def checkpoint(self, query: str) -> str:
-        """Checkpoint folder of a streaming query."""
-        return f"{self.checkpoints}/{query}"
+        """Checkpoint folder of a streaming query, or of the one that judges by a rule of that name."""
+        return f"{self.checkpoints}/{self.query_of(query)}"
+
+    def query_of(self, rule: str) -> str:
+        """The query that judges by a rule: a shared one, or one of the rule's name."""
+        return next((query for query, rules in self.shared_queries.items() if rule in rules), rule)
+
+    def judged_by(self, query: str) -> Sequence[str]:
+        """The rules of a shared query; another judges by the rule of its name."""
+        return self.shared_queries.get(query, (query,))
 
 
 _SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers, "upkeep": Upkeep}
@@ -140,6 +149,7 @@ def load_pipeline(
         values[name] = _folder(name, values[name], path)
     if values[SETTING]:
         values[SETTING] = str(Path(values[SETTING]).absolute())  # Spark's workers may start in another folder
+    values[shared_queries.SETTING] = shared_queries.checked(values[shared_queries.SETTING], path)
     pipeline = Pipeline(**values)
     _check_ranges(pipeline, path)
     _check_masking(pipeline, path)

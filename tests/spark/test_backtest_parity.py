@@ -16,7 +16,7 @@ from fraudstream.check.settings import settings_for
 from fraudstream.config import State, load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.mirror import mirror_batch
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import FOLDER, TOPIC, corrected_goldens, goldens, pour
 from spark.streams import records, stream, write_batches
 
@@ -59,7 +59,7 @@ def world(spark, tmp_path_factory: pytest.TempPathFactory):
     )
     streamed: dict[str, list[tuple[str, str]]] = {name: [] for name in rules}
     queries = [
-        rule_messages(stream(spark, folder), rule, pipeline)
+        rule_messages(stream(spark, folder), [Judge(rule)], pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(lambda batch, _, name=name: streamed[name].extend((r.key, r.value) for r in batch.collect()))
         .option("checkpointLocation", str(folder / "checkpoints" / name))

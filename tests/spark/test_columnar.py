@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,10 @@ from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, with_runbook
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.rulebook.payload import NULL
-from fraudstream.rulebook.versions import Version
 from fraudstream.streams import progress
 from fraudstream.streams.buckets import bucket_ids, bucket_of, buckets_of
 from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, Message, goldens, pour
 from spark.streams import records
 
@@ -91,8 +91,8 @@ def rules(folder: Path) -> dict[str, Rule]:
     return {rule.name: rule for rule in load_rules(folder / "rules.yaml")}
 
 
-def run(frame, checkpoint: Path) -> tuple[list[tuple[str, str]], Counter]:
-    """The messages of a query that runs until it has caught up, and its counts."""
+def run(frame, checkpoint: Path, rules: Sequence[Rule]) -> tuple[list[tuple[str, str]], dict[str, Counter]]:
+    """The messages of a query that runs until it has caught up, and its counts by rule."""
     found: list[tuple[str, str]] = []
 
     def collect(batch, number):
@@ -101,44 +101,47 @@ def run(frame, checkpoint: Path) -> tuple[list[tuple[str, str]], Counter]:
     writer = frame.writeStream.outputMode("update").foreachBatch(collect).trigger(availableNow=True)
     query = writer.option("checkpointLocation", str(checkpoint)).start()
     query.awaitTermination()
-    counts: Counter = Counter()
+    counts: dict[str, Counter] = {rule.name: Counter() for rule in rules}
     for each in query.recentProgress:
         report = json.loads(each.json)
-        if report["numInputRows"]:
-            entries, folded = (
-                {name: int(value or 0) for name, value in report["observedMetrics"][kind].items()}
-                for kind in ("input", "fold")
-            )
-            counts.update({**progress.parts_of(entries, folded), "alerts": folded["alerts"]})
+        for name in counts if report["numInputRows"] else ():
+            entries, folded = progress.counted(report["observedMetrics"], name)
+            counts[name].update({**progress.parts_of(entries, folded), "alerts": folded["alerts"]})
     return found, counts
 
 
 def expected(spark, messages: list[Message], rule: Rule, pipeline: Pipeline, folder: Path) -> Any:
     """The same by Spark's own source, of all the messages at once."""
-    records(spark, TOPIC, messages).coalesce(1).write.parquet(str(folder / "all"))
+    records(spark, TOPIC, messages).coalesce(1).write.mode("overwrite").parquet(str(folder / "all"))
     stream = spark.readStream.schema(spark.read.parquet(str(folder / "all")).schema).parquet(str(folder / "all"))
-    return run(rule_messages(stream, rule, pipeline), folder / "expected")
+    found, counts = run(rule_messages(stream, [Judge(rule)], pipeline), folder / f"expected_{rule.name}", [rule])
+    return found, counts[rule.name]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("masked", [False, True])
-def test_alerts_and_counts_are_those_of_sparks_own_source_over_a_restart(spark, written, tmp_path, name, masked):
-    rule = rules(tmp_path)[name]
+@pytest.mark.parametrize(
+    ("names", "masked"), [(["anomaly"], False), (["velocity"], True), ([*NAMES], False), ([*NAMES], True)]
+)
+def test_alerts_and_counts_are_those_of_sparks_own_source_over_a_restart(spark, written, tmp_path, names, masked):
+    """Of rules that share a query those of a query each."""
+    judging = [rules(tmp_path)[name] for name in names]
     masking = {"masking_key_file": str(key_file(tmp_path))} if masked else {}
     pipeline = pipeline_on(written.broker, **masking)
-    assert is_columnar(rule, pipeline)
-    found, counts = [], Counter()
+    assert all(is_columnar(rule, pipeline) for rule in judging)
+    found, counts = [], {name: Counter() for name in names}
     for part in (0.4, 1.0):
         written.write(part)
-        packed = read_packed(spark, pipeline, rule, {})
-        more, counted = run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
+        packed = read_packed(spark, pipeline, judging[0], {})
+        judges = [Judge(rule) for rule in judging]
+        more, counted = run(packed_messages(packed, judges, pipeline), tmp_path / "checkpoint", judging)
         found += more
-        counts += counted
-    messages, parts = expected(spark, written.messages, rule, pipeline, tmp_path)
-    assert sorted(found) == sorted(messages)
-    assert counts == parts
-    assert counts["read"] == len(written.messages) == sum(counts[each] for each in progress.PARTS)
-    assert min(counts[each] for each in ("judged", "history", "unjudged", "unreadable", "ignored")) >= 10
+        for name in names:
+            counts[name] += counted[name]
+    theirs = {rule.name: expected(spark, written.messages, rule, pipeline, tmp_path) for rule in judging}
+    assert sorted(found) == sorted(message for messages, _ in theirs.values() for message in messages)
+    assert counts == {name: parts for name, (_, parts) in theirs.items()}
+    for parts in counts.values():
+        assert parts["read"] == len(written.messages) == sum(parts[each] for each in progress.PARTS)
+        assert min(parts[each] for each in ("judged", "history", "unjudged", "unreadable", "ignored", "alerts")) >= 10
     ends = {str(number): part.end for number, part in written.broker.partitions.items()}
     assert progress.position(str(tmp_path / "checkpoint")) == ends
 
@@ -149,8 +152,8 @@ def test_a_query_begins_where_it_is_told_to(spark, written, tmp_path):
     number, place = 0, written.broker.partitions[0]
     start = {str(each): part.end for each, part in written.broker.partitions.items()} | {str(number): place.end - 51}
     packed = read_packed(spark, pipeline, rule, start)
-    _, counts = run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
-    assert counts["read"] == 50
+    _, counts = run(packed_messages(packed, [Judge(rule)], pipeline), tmp_path / "checkpoint", [rule])
+    assert counts["anomaly"]["read"] == 50
 
 
 def test_records_that_are_gone_stop_the_query_by_name(spark, written, tmp_path):
@@ -159,7 +162,7 @@ def test_records_that_are_gone_stop_the_query_by_name(spark, written, tmp_path):
     written.broker.partitions[0].first = 3
     packed = read_packed(spark, pipeline, rule, {"0": 0})
     with pytest.raises(StreamingQueryException) as caught:
-        run(packed_messages(packed, [Version(rule, {})], pipeline, {}), tmp_path / "checkpoint")
+        run(packed_messages(packed, [Judge(rule)], pipeline), tmp_path / "checkpoint", [rule])
     assert "records-gone" in with_runbook(str(caught.value))
 
 

@@ -17,8 +17,8 @@ from fraudstream.check.settings import settings_for
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.archive import alert_rows, archive_batch
-from fraudstream.streams.progress import PARTS, parts_of
-from fraudstream.streams.rule_query import entry_counts, rule_events, rule_messages
+from fraudstream.streams.progress import PARTS, counted, parts_of
+from fraudstream.streams.rule_query import Judge, entry_counts, rule_events, rule_messages
 from golden.topics import TOPIC, corrected_goldens, messages_of, pour
 from spark.streams import records, stream, write_batches
 
@@ -77,7 +77,7 @@ def rules(folder: Path):
 
 def run(spark, folder: Path, rule, pipeline, found: list, counts: list) -> None:
     query = (
-        rule_messages(stream(spark, folder), rule, pipeline)
+        rule_messages(stream(spark, folder), [Judge(rule)], pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(lambda batch, number: found.extend((row.key, row.value) for row in batch.collect()))
         .option("checkpointLocation", str(folder / "checkpoints" / rule.name))
@@ -88,7 +88,7 @@ def run(spark, folder: Path, rule, pipeline, found: list, counts: list) -> None:
     for report in query.recentProgress:
         if report["numInputRows"]:
             metrics = json.loads(report.json)["observedMetrics"]
-            counts.append(parts_of(metrics["input"], metrics["fold"]))
+            counts.append(parts_of(*counted(metrics, rule.name)))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,19 +11,20 @@ import pytest
 from fraudstream import alerts
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, goldens, pour
 from spark.streams import records, stream, write_batches
 
 pytestmark = pytest.mark.spark
 FILES = [golden for golden in goldens() if not golden.parameters]
 NAMES = ("anomaly", "velocity", "high_amount")
+SHARED = "windows"
 
 
 @pytest.fixture(scope="module")
 def judged(spark, tmp_path_factory: pytest.TempPathFactory):
-    """Key and value of every message of each rule's query over all files poured into one topic, in five batches, with
-    the query started anew after the second."""
+    """Key and value of every message of each rule's query, and of one that both rules with state share (SHARED), over
+    all files poured into one topic, in five batches, with the query started anew after the second."""
     folder = tmp_path_factory.mktemp("golden")
     rules_file = folder / "rules.yaml"
     rules_file.write_text("\n".join(f"{name}: {{}}" for name in NAMES))
@@ -34,12 +35,17 @@ def judged(spark, tmp_path_factory: pytest.TempPathFactory):
     batches = [messages[start : start + size] for start in range(0, len(messages), size)]
     found = {}
     write_batches(spark, folder, TOPIC, batches[:2])
-    for rule in load_rules(rules_file):
-        found[rule.name] = run(spark, folder, rule, pipeline)
+    for name, rules in queries_of(rules_file).items():
+        found[name] = run(spark, folder, name, rules, pipeline)
     write_batches_from(spark, folder, batches)
-    for rule in load_rules(rules_file):
-        found[rule.name] += run(spark, folder, rule, pipeline)
+    for name, rules in queries_of(rules_file).items():
+        found[name] += run(spark, folder, name, rules, pipeline)
     return found
+
+
+def queries_of(rules_file: Path):
+    rules = load_rules(rules_file)
+    return {rule.name: [rule] for rule in rules} | {SHARED: [rule for rule in rules if not rule.stateless]}
 
 
 def write_batches_from(spark, folder: Path, batches) -> None:
@@ -50,17 +56,17 @@ def write_batches_from(spark, folder: Path, batches) -> None:
         path.rename(folder / "topic" / f"{number:05}.parquet")
 
 
-def run(spark, folder: Path, rule, pipeline) -> list[tuple[str, str]]:
+def run(spark, folder: Path, name: str, rules, pipeline) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     def collect(batch, number):
         found.extend((row.key, row.value) for row in batch.collect())
 
     query = (
-        rule_messages(stream(spark, folder), rule, pipeline)
+        rule_messages(stream(spark, folder), [Judge(rule) for rule in rules], pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(collect)
-        .option("checkpointLocation", str(folder / "checkpoints" / rule.name))
+        .option("checkpointLocation", str(folder / "checkpoints" / name))
         .trigger(availableNow=True)
         .start()
     )
@@ -72,6 +78,11 @@ def run(spark, folder: Path, rule, pipeline) -> list[tuple[str, str]]:
 def test_the_stream_finds_what_was_worked_out_by_hand_over_a_restart(judged, name):
     found = sorted(json.loads(value)["transaction_id"] for _, value in judged[name])
     assert found == sorted(transaction for golden in FILES for transaction in golden.alerts[name])
+
+
+def test_rules_that_share_a_query_send_what_each_sends_alone(judged):
+    assert min(len(judged[name]) for name in ("anomaly", "velocity")) >= 10
+    assert sorted(judged[SHARED]) == sorted(judged["anomaly"] + judged["velocity"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,7 +103,7 @@ def test_a_rule_of_the_library_finds_its_alerts_on_the_stream(spark, tmp_path: P
     plain = load_pipeline()
     pipeline = replace(plain, kafka=replace(plain.kafka, transactions_topic=TOPIC))
     write_batches(spark, tmp_path, TOPIC, [golden.messages])
-    found = sorted(json.loads(value)["transaction_id"] for _, value in run(spark, tmp_path, rule, pipeline))
+    found = sorted(json.loads(value)["transaction_id"] for _, value in run(spark, tmp_path, name, [rule], pipeline))
     assert found == sorted(golden.alerts[name])
 
 
@@ -110,7 +121,7 @@ def test_a_large_amounts_message_has_exactly_these_bytes(spark, tmp_path: Path):
     message = type(
         "M", (), {"key": None, "value": json.dumps(envelope).encode(), "headers": (), "partition": 1, "offset": 9}
     )
-    row = rule_messages(records(spark, "t", [message]), rule, load_pipeline()).collect()[0]
+    row = rule_messages(records(spark, "t", [message]), [Judge(rule)], load_pipeline()).collect()[0]
     identity = f"high_amount|{rule.version}|7"
     alert_id = spark.sql(f"select sha2('{identity}', 256)").collect()[0][0]
     assert row.key == alert_id

@@ -18,7 +18,7 @@ from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.mirror import mirror_batch
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from fraudstream.streams.state_value import of_text
 from golden.topics import TOPIC, Message, corrected_goldens, goldens, messages_of, pour
 from spark.streams import records, stream, write_batches
@@ -81,7 +81,7 @@ class World:
         values: list[str] = []
         for rule in self.rules:
             self.run(
-                rule.name, rule_messages(self.records(), rule, self.pipeline),
+                rule.name, rule_messages(self.records(), [Judge(rule)], self.pipeline),
                 lambda batch, _: values.extend(row.value for row in batch.collect()),
             )  # fmt: skip
         self.alerts = sorted(map(json.loads, values), key=lambda each: (each["rule"], each["offset"], str(each)))
@@ -168,7 +168,7 @@ def test_an_id_of_a_user_stands_nowhere_and_neither_does_the_key(plain: World, m
 
 def test_no_plan_has_the_key(masked: World):
     for rule in masked.rules:
-        shown = rule_messages(masked.records(), rule, masked.pipeline)._jdf.queryExecution().toString()
+        shown = rule_messages(masked.records(), [Judge(rule)], masked.pipeline)._jdf.queryExecution().toString()
         assert "masked(user_id" in shown
         assert KEY.hex() not in shown
 

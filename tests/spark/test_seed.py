@@ -10,7 +10,7 @@ import pytest
 from fraudstream.cdc.columns import connector_events
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from fraudstream.streams.seed import seed_states
 from golden.topics import TOPIC, goldens
 from spark.streams import records, stream, write_batches
@@ -24,7 +24,7 @@ def alerts_of(spark, folder: Path, batches, rule, pipeline, seeds=None) -> list[
     write_batches(spark, folder, TOPIC, batches)
     found: list[tuple[str, str]] = []
     query = (
-        rule_messages(stream(spark, folder), rule, pipeline, seeds)
+        rule_messages(stream(spark, folder), [Judge(rule, seeds=seeds or {})], pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(lambda batch, number: found.extend((row.key, row.value) for row in batch.collect()))
         .option("checkpointLocation", str(folder / "checkpoint"))

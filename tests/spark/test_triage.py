@@ -17,7 +17,7 @@ from fraudstream.explain.explanation import explain
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.mirror import mirror_batch
-from fraudstream.streams.rule_query import rule_messages
+from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, goldens, pour
 from spark.streams import RECORD, records, stream, write_batches
 
@@ -43,7 +43,7 @@ def world(spark, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     mirror_batch(spark, pipeline, "one")(events, 0)
     found: list[tuple[str, str]] = []
     for rule in load_rules(rules_file):
-        writer = rule_messages(stream(spark, folder), rule, pipeline).writeStream.outputMode("update")
+        writer = rule_messages(stream(spark, folder), [Judge(rule)], pipeline).writeStream.outputMode("update")
         query = writer.foreachBatch(lambda batch, _: found.extend((row.key, row.value) for row in batch.collect()))
         checkpoint = str(folder / "checkpoints" / rule.name)
         query.option("checkpointLocation", checkpoint).trigger(availableNow=True).start().awaitTermination()

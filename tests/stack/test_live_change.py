@@ -72,12 +72,12 @@ class Driver:
     def judge(self, count: int) -> None:
         """Commit rows and wait until every query has judged them."""
         self.write(count)
-        for query in self.rollout.queries:
+        for query in self.rollout.queries.values():
             query.processAllAvailable()
 
     def stop(self) -> None:
         """End all queries."""
-        for query in self.rollout.queries:
+        for query in self.rollout.queries.values():
             query.stop()
 
 
@@ -161,10 +161,10 @@ def test_changed_rules_alert_by_the_record_over_a_restart_and_in_a_replay(driver
     mirror.awaitTermination()
     driver.judge(60)
     driver.change(longer + shadow)  # with a history from the lake, and from the topic what the mirror has not got yet
-    running = {query.id for query in driver.rollout.queries}
+    running = {query.id for query in driver.rollout.queries.values()}
     driver.change(longer.replace("2.75", "two"))
     assert "factor is 'two'; it must be a number" in driver.rollout.report["refused"]
-    assert {query.id for query in driver.rollout.queries if query.isActive} == running
+    assert {query.id for query in driver.rollout.queries.values() if query.isActive} == running
     driver.judge(90)
     driver.stop()
     driver.file.write_text(longer + shadow.replace("factor: 2", "factor: 3"))  # while nothing runs
@@ -214,7 +214,7 @@ def test_a_draft_is_tried_compared_promoted_and_paused_while_detection_runs(
     driver.write(100)
     driver.start()
     driver.judge(60)
-    assert [query.name for query in driver.rollout.queries] == ["anomaly"]
+    assert [*driver.rollout.queries] == ["anomaly"]
     driver.change(live + trial.replace("draft", "shadow"))
     driver.judge(90)
     queries.start_archive(world.session, pipeline, until_caught_up=True).awaitTermination()
@@ -231,7 +231,7 @@ def test_a_draft_is_tried_compared_promoted_and_paused_while_detection_runs(
     assert not driver.rollout.follow()
     assert driver.rollout.follow()  # what promote_rule wrote
     driver.judge(60)
-    assert {query.name for query in driver.rollout.queries} == {"anomaly"}
+    assert {*driver.rollout.queries} == {"anomaly"}
     promoted = file.read_text()
     driver.change(promoted.replace("anomaly: {", "anomaly: {status: paused, "))
     assert not driver.rollout.queries

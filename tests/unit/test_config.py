@@ -9,6 +9,8 @@ from fraudstream.errors import ConfigError
 
 ENVIRONMENT = {"FRAUDSTREAM_HOME": "/data", "KAFKA_PORT": "9092"}
 
+NONE = "shared_queries: {} "
+
 
 def changed(tmp_path: Path, old: str, new: str) -> Path:
     text = PIPELINE_FILE.read_text()
@@ -48,6 +50,16 @@ def test_the_shipped_file_is_read_with_the_environments_values():
         ),
         ("progress: ${FRAUDSTREAM_HOME}", "progress: file://host/x", "progress is 'file://host/x/progress'; it must"),
         ("kafka:", "kafka: [", "not valid YAML"),
+        (NONE, "shared_queries: {Both: [a, b]}", "shared_queries: 'Both' is no query name; use a-z, 0-9 and _"),
+        (NONE, "shared_queries: {archive_alerts: [a, b]}", "archive_alerts is the name of another query"),
+        (NONE, "shared_queries: {both: [a]}", "shared_queries.both is a list; it must be a list of two rules or more"),
+        (NONE, "shared_queries: {both: [a, 7]}", "shared_queries.both: 7 is no rule name"),
+        (NONE, "shared_queries: {both: [a, mirror_transactions]}", "both: mirror_transactions is the name of another"),
+        (NONE, "shared_queries: {both: a}", "shared_queries.both is 'a'; it must be a list of two"),
+        (NONE, "shared_queries: {one: [a, b], two: [c, a]}", "shared_queries.two names a as one does; a rule belongs"),
+        (NONE, "shared_queries: {one: [a, a]}", "shared_queries.one names a as one does"),
+        (NONE, "shared_queries: {one: [a, one]}", "shared_queries.one names one which is a query"),
+        (NONE, "shared_queries: [a, b]", "shared_queries is .*; it must be a Mapping"),
     ],
 )
 def test_a_wrong_value_is_refused_naming_file_and_key(tmp_path: Path, old: str, new: str, message: str):
@@ -55,6 +67,14 @@ def test_a_wrong_value_is_refused_naming_file_and_key(tmp_path: Path, old: str, 
     with pytest.raises(ConfigError, match=message) as error:
         load_pipeline(path, ENVIRONMENT)
     assert str(path) in str(error.value)
+
+
+def test_a_shared_query_has_the_checkpoint_of_its_rules(tmp_path: Path):
+    pipeline = load_pipeline(changed(tmp_path, NONE, "shared_queries: {windows: [anomaly, velocity]}"), ENVIRONMENT)
+    names = ("anomaly", "velocity", "windows", "high_amount")
+    assert [pipeline.checkpoint(name).rsplit("/", 1)[1] for name in names] == ["windows"] * 3 + ["high_amount"]
+    assert [*pipeline.judged_by("windows")] == ["anomaly", "velocity"]
+    assert [*pipeline.judged_by("high_amount")] == ["high_amount"]
 
 
 @pytest.mark.parametrize("uri", ["file:/data", "file:///data", "FILE://localhost/data", "/data"])

@@ -10,6 +10,7 @@ import pytest
 from fraudstream.errors import StackError
 from fraudstream.stack import lifecycle, queries, status
 from fraudstream.stack.settings import free_ports, load_settings
+from fraudstream.streams import manifest
 
 LINE = {"read": 12, "judged": 5, "history": 1, "unjudged": 2, "unreadable": 1, "ignored": 3}
 
@@ -52,6 +53,26 @@ def test_parts_are_summed_over_batches_and_must_make_up_what_was_read(settings):
     assert {name: each["holds"] for name, each in found.items()} == {
         "velocity": True, "anomaly": False, "corrected": True, "archive_alerts": None,
     }  # fmt: skip
+
+
+def test_a_shared_query_is_told_by_the_names_of_its_rules(settings):
+    write(settings, "velocity", LINE)
+    folder = settings.home / "checkpoints" / "windows"
+    folder.mkdir()
+    (folder / manifest.FILE).write_text(json.dumps({"shared_by": "anomaly, velocity"}))
+    with (folder.parent / ".windows.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        states = queries.states_of(settings.home / "progress", settings.home / "checkpoints")
+    assert states == {"anomaly": "running", "velocity": "running"}
+
+
+def test_another_use_of_a_manifest_is_taken_for_no_list(settings):
+    folder = settings.home / "checkpoints" / "poll_transactions"
+    folder.mkdir()
+    (folder / manifest.FILE).write_text(json.dumps({"rules": 3}))
+    with (folder.parent / ".poll_transactions.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert queries.states_of(settings.home / "progress", folder.parent) == {"poll_transactions": "running"}
 
 
 def test_the_newest_line_of_a_batch_counts_and_a_torn_one_does_not(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ class Query:
 class Place:
     """A rules file, its rollout and what happened: `log` has (event, rule name, version) in order."""
 
-    def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch, **shared: list[str]) -> None:
         self.file, self.log, self.unfit = file, [], set()
         file.write_text(LIVE)
 
@@ -41,19 +42,22 @@ class Place:
             self.log.append(("late" if late else "early", rule.name, rule.version))
             return late
 
-        def start_rule(spark, rule, pipeline, *, until_caught_up=False):
-            self.log.append(("start", rule.name, rule.version))
-            return Query(rule.name)
+        def start_query(spark, rules, pipeline, *, until_caught_up=False):
+            self.log.extend(("start", rule.name, rule.version) for rule in rules)
+            return Query(pipeline.query_of(rules[0].name))
 
-        def start_rules(spark, rules, pipeline, *, until_caught_up, has_state):
-            return [start_rule(spark, rule, pipeline) for rule in rules]
+        def start_rules(spark, rules, pipeline, *, until_caught_up, judged):
+            alone = [rule for rule in rules if pipeline.query_of(rule.name) == rule.name]
+            groups = [[rule] for rule in alone] + [[rule for rule in rules if rule not in alone]]
+            return [start_query(spark, group, pipeline) for group in groups if group]
 
         monkeypatch.setattr(rollouts, "take_over", take_over)
-        for function in (start_rule, start_rules):
+        for function in (start_query, start_rules):
             monkeypatch.setattr(rollouts.queries, function.__name__, function)
         for name in ("check_rules", "record_missing"):
             monkeypatch.setattr(rollouts.queries, name, lambda *given: None)
-        self.rollout = Rollout(None, load_pipeline(), file)
+        self.pipeline = replace(load_pipeline(), shared_queries=shared)
+        self.rollout = Rollout(None, self.pipeline, file)
         self.rollout.start(load_rules(file))
         self.log.clear()
 
@@ -66,7 +70,7 @@ class Place:
 
     @property
     def running(self) -> list[str]:
-        return [query.name for query in self.rollout.queries if query.isActive]
+        return [name for name, query in self.rollout.queries.items() if query.isActive]
 
 
 @pytest.fixture
@@ -131,3 +135,61 @@ def test_a_change_that_cannot_be_made_is_told_and_the_rule_runs_as_before(place:
     }  # fmt: skip
     assert "error: odd_one: not changed: odd_one: its key was user_id" in capsys.readouterr().err
     assert place.running == ["anomaly", "velocity"]
+
+
+def test_a_changed_rule_that_shares_its_query_starts_it_anew_with_the_others_as_they_are(tmp_path, monkeypatch):
+    place = Place(tmp_path / "rules.yaml", monkeypatch, windows=["anomaly", "velocity"])
+    (_, velocity) = load_rules(place.file)
+    first = place.rollout.queries["velocity"]
+    assert place.change(LIVE.replace("factor: 3", "factor: 4")) == [
+        ("late", "anomaly"), ("start", "anomaly"), ("start", "velocity"),
+    ]  # fmt: skip
+    assert place.log[-1] == ("start", "velocity", velocity.version)
+    assert not first.isActive
+    assert place.rollout.queries["velocity"] is place.rollout.queries["anomaly"] is not first
+    assert place.running == ["anomaly", "velocity"]
+
+
+@pytest.mark.parametrize("status", ["paused", "shadow", "draft"])
+def test_a_rule_that_shares_its_query_is_not_stopped_alone(tmp_path, monkeypatch, status):
+    place = Place(tmp_path / "rules.yaml", monkeypatch, windows=["anomaly", "velocity"])
+    assert place.change(LIVE.replace("velocity: {}", f"velocity: {{status: {status}}}")) == []
+    assert place.running == ["anomaly", "velocity"]
+    assert "velocity is not live" in place.rollout.report["refused"]
+
+
+def test_rules_of_a_query_that_change_at_once_start_it_anew_once(tmp_path, monkeypatch):
+    place = Place(tmp_path / "rules.yaml", monkeypatch, windows=["anomaly", "velocity"])
+    changed = "anomaly: {parameters: {factor: 4}}\nvelocity: {parameters: {more_than: 4}}\n"
+    assert place.change(changed) == [
+        ("late", "anomaly"), ("late", "velocity"), ("start", "anomaly"), ("start", "velocity"),
+    ]  # fmt: skip
+    assert [entry[2] for entry in place.log[2:]] == [rule.version for rule in load_rules(place.file)]
+
+
+def test_of_rules_of_a_query_that_change_at_once_the_one_that_cannot_runs_as_before(tmp_path, monkeypatch):
+    place = Place(tmp_path / "rules.yaml", monkeypatch, windows=["anomaly", "velocity"])
+    place.unfit, (before, _) = {"anomaly"}, load_rules(place.file)
+    place.change("anomaly: {parameters: {factor: 4}}\nvelocity: {parameters: {more_than: 4}}\n")
+    (_, velocity) = load_rules(place.file)
+    assert place.log == [
+        ("late", "velocity", velocity.version), ("start", "anomaly", before.version),
+        ("start", "velocity", velocity.version),
+    ]  # fmt: skip
+    assert [*place.rollout.report["problems"]] == ["anomaly"]
+
+
+def test_a_shared_query_is_neither_stopped_nor_started_beside_others(tmp_path, monkeypatch):
+    paused = "high_amount: {}\nanomaly: {status: paused}\nvelocity: {status: paused}\n"
+    place = Place(tmp_path / "rules.yaml", monkeypatch, windows=["anomaly", "velocity"])
+    assert place.change(paused) == []
+    assert "to stop them, stop the job, change the file" in place.rollout.report["refused"]
+    assert place.running == ["anomaly", "velocity"]
+
+    place.file.write_text(paused)
+    rollout = Rollout(None, place.pipeline, place.file)
+    rollout.start([rule for rule in load_rules(place.file) if rule.status == "live"])
+    place.file.write_text("high_amount: {}\n" + LIVE)
+    assert [rollout.follow() for _ in range(2)] == [False, True]
+    assert "to start them, stop the job, change the file" in rollout.report["refused"]
+    assert [*rollout.queries] == ["high_amount"]

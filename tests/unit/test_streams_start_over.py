@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +60,30 @@ def test_checkpoint_tables_and_progress_of_the_query_alone_are_deleted(pipeline:
     start_over(pipeline, "mirror", ["mirror_rows"])  # nothing is there any more
 
 
+def test_the_progress_of_every_rule_that_shares_the_query_is_deleted(pipeline: Pipeline):
+    shared = replace(pipeline, shared_queries={"windows": ["mirror", "other"]})
+    Path(shared.checkpoint("mirror"), "offsets").mkdir(parents=True)
+    start_over(shared, "other")
+    assert list(Path(shared.checkpoint("windows")).iterdir()) == []
+    assert not any(Path(shared.progress).glob("*.jsonl"))
+
+
+def test_rules_that_come_to_share_a_query_leave_no_checkpoint_of_their_own(pipeline: Pipeline):
+    start_over(replace(pipeline, shared_queries={"windows": ["mirror", "other"]}), "windows")
+    assert sorted(path.name for path in Path(pipeline.checkpoints).iterdir() if path.is_dir()) == ["windows"]
+
+
+def test_a_checkpoint_of_before_the_last_counted_batch_is_refused(pipeline: Pipeline):
+    for batch, end in enumerate((40, 60)):
+        path = Path(pipeline.checkpoint("mirror"), "offsets", str(batch))
+        path.write_text("v1\n{}\n" + json.dumps({"topic": {"0": end}}))
+        append_line(pipeline.progress, "mirror", {"batch_id": batch + 1, "end": {"0": end}})
+    require_not_gone(pipeline, "mirror", "/nowhere")
+    path.unlink()
+    with pytest.raises(GuardError, match=r"has come to {'0': 40}.* ended at {'0': 60}.*checkpoint-gone"):
+        require_not_gone(pipeline, "mirror", "/nowhere")
+
+
 def test_a_query_whose_checkpoint_is_gone_is_refused_until_it_is_started_over(pipeline: Pipeline):
     def gone(evidence: str = "/nowhere") -> bool:
         try:
@@ -78,17 +106,31 @@ def test_a_query_whose_checkpoint_is_gone_is_refused_until_it_is_started_over(pi
     assert gone(), "it has worked since, and what it stored is gone from the folder"
 
 
-def test_nothing_is_deleted_while_another_driver_runs_the_query(pipeline: Pipeline):
-    command = [sys.executable, "-c", _HOLD, pipeline.checkpoint("mirror")]
+@contextmanager
+def holding(checkpoint: str) -> Iterator[None]:
+    """Another driver that holds the checkpoint."""
+    command = [sys.executable, "-c", _HOLD, checkpoint]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         assert driver.stdout.readline() == "held\n"
+        yield
+        driver.communicate()
+
+
+def test_nothing_is_deleted_while_another_driver_runs_the_query(pipeline: Pipeline):
+    with holding(pipeline.checkpoint("mirror")):
         with pytest.raises(GuardError, match="another driver is running"):
             start_over(pipeline, "mirror", ["mirror_rows"])
         assert all(left(pipeline))
-        driver.communicate()
     start_over(pipeline, "mirror")
     assert not Path(pipeline.checkpoint("mirror"), "offsets").exists()
+
+
+def test_nothing_is_deleted_while_another_driver_judges_alone_by_a_rule_that_shares_the_query(pipeline: Pipeline):
+    shared = replace(pipeline, shared_queries={"windows": ["mirror", "other"]})
+    with holding(pipeline.checkpoint("mirror")), pytest.raises(GuardError, match="another driver is running"):
+        start_over(shared, "other")
+    assert all(left(pipeline))
 
 
 def test_a_line_that_was_cut_short_does_not_swallow_the_next_one(tmp_path: Path):

@@ -7,7 +7,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudstream.streams.state_value import as_text, of_text
+from fraudstream.streams.state_value import as_text, joined, of_text, separated
 
 
 @given(st.binary(max_size=300))
@@ -21,6 +21,15 @@ def test_the_bytes_come_back(value: bytes):
 def test_every_octet_comes_back_at_every_place():
     value = bytes(range(256)) * 9
     assert of_text(as_text(value)) == value
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+def test_the_values_of_rules_that_share_a_query_come_back_in_order(values: list[bytes]):
+    assert separated(joined(values), len(values)) == values
+
+
+def test_a_rules_value_alone_is_as_it_is():
+    assert joined([b"\x01\x81"]) == b"\x01\x81"
 
 
 def test_a_text_worked_out_by_hand():

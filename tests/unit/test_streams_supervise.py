@@ -35,10 +35,10 @@ class Rules:
     is_idle, report = False, {"refused": None}
 
     def __init__(self, *queries: Query) -> None:
-        self.queries = list(queries)
+        self.queries = {query.name: query for query in queries}
 
     def is_harmless(self, name: str) -> bool:
-        return name == "shadow" and any(query.name == name for query in self.queries)
+        return name == "shadow" and name in self.queries
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,14 @@ def test_a_failed_query_is_shown_and_the_exit_code_says_so(tmp_path: Path):
     assert shown(tmp_path) == {"archive_alerts": "done", "anomaly": "failed: a worker ... ValueError: odd"}
 
 
+def test_the_failure_of_a_shared_query_is_that_of_each_of_its_rules(tmp_path: Path, capsys):
+    rules = Rules()
+    rules.queries = dict.fromkeys(("anomaly", "velocity"), Query("windows", "odd"))
+    assert run_until_stopped([], str(tmp_path), rules) == 1
+    assert shown(tmp_path) == {"anomaly": "failed: odd", "velocity": "failed: odd"}
+    assert "error: query velocity failed: odd" in capsys.readouterr().err
+
+
 def test_a_failed_shadow_rule_is_shown_and_no_failure_of_the_job(tmp_path: Path, capsys):
     rules = Rules(Query("anomaly"), Query("shadow", "odd"))
     assert run_until_stopped([], str(tmp_path), rules) == 0
@@ -72,9 +80,9 @@ def test_a_failed_shadow_rule_that_is_taken_out_of_the_file_leaves_no_failure(tm
     rules = Rules(live, shadow)
 
     def awaitTermination(seconds: float) -> None:
-        if shadow in rules.queries:
+        if "shadow" in rules.queries:
             assert shown(tmp_path)["shadow"] == "shadow failed: odd"
-            rules.queries.remove(shadow)
+            del rules.queries["shadow"]
         else:
             live.isActive = False
 

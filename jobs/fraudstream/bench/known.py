@@ -68,7 +68,7 @@ def prepare(pipeline: Pipeline, rule: Rule, users: Ints) -> None:
     """Make the rule's record and the checkpoint of its query, so that it begins at the beginning of a data set's topic,
     knowing these users' payments. There must be none yet."""
     begin, checkpoint = dict.fromkeys(range(PARTITIONS), 0), pipeline.checkpoint(rule.name)
-    store_seed(checkpoint, 0, states(rule, pipeline.state, users))
+    store_seed(checkpoint, rule.name, 0, states(rule, pipeline.state, users))
     store_start(checkpoint, begin)
     # A rule without a record would begin with an empty history, and its seeds be deleted.
     record.append(pipeline.lake, rule, begin)

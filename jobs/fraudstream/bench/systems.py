@@ -163,6 +163,7 @@ _ALL = (
     our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_velocity", "velocity"),
     our("ours_both", "anomaly", "velocity"),
+    our("ours_both_one_query", "anomaly", "velocity", shared_queries={"windows": ["anomaly", "velocity"]}),
     _peer("exercise_agent", "exercise_agent", "confluent-kafka"),
     _peer("python_1", "plain_python", "confluent-kafka", "--processes", "1"),
     _peer("python_2", "plain_python", "confluent-kafka", "--processes", "2"),

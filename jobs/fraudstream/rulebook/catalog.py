@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -20,6 +19,7 @@ from fraudstream import documents
 from fraudstream import rules as rule_files
 from fraudstream.documents import line_of
 from fraudstream.errors import ConfigError
+from fraudstream.names import NAME, check_name
 from fraudstream.rulebook.budget import per_day
 from fraudstream.rulebook.definition import Definition
 from fraudstream.rulebook.earlier import Window
@@ -28,8 +28,6 @@ from fraudstream.rulebook.labels import Labels
 from fraudstream.rulebook.transaction import Alert, columns_seen, windows_of
 from fraudstream.rulebook.windows import REMEMBERED
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_TAKEN = ("archive_alerts", "archive_shadow_alerts", "mirror_transactions")  # checkpoints lie under queries' names
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "severity": ("low", "medium", "high", "critical"),
     "status": ("live", "shadow", "paused", "draft"),
@@ -156,16 +154,6 @@ def _rule(name: str, nodes: tuple[yaml.Node, yaml.Node], path: Path) -> Rule:
     return rule
 
 
-def check_name(name: str, here: str) -> None:
-    """Raise ConfigError, beginning with `here`, for what cannot be the name of a rule."""
-    if name in _TAKEN:
-        raise ConfigError(f"{here}: {name} is the name of another query; name the rule otherwise.")
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"{here}: {documents.shown(name)} is no rule name; use a-z, 0-9 and _, beginning with a letter, 64 at most."
-        )
-
-
 def _hint(found: str, allowed: tuple[str, ...] | list[str]) -> str:
     close = get_close_matches(found, allowed, 1)
     return f"{f' Did you mean {close[0]}?' if close else ''} Allowed are {', '.join(allowed)}."
@@ -196,7 +184,7 @@ def _budget(settings: Mapping[str, tuple[yaml.Node, yaml.Node]], path: Path) -> 
 def _rule_file(name: str, settings: Mapping[str, tuple[yaml.Node, yaml.Node]], here: str, path: Path) -> str:
     node = settings["rule"][1] if "rule" in settings else None
     file = name if node is None else str(node.value)
-    if node is not None and not _NAME.fullmatch(file):
+    if node is not None and not NAME.fullmatch(file):
         file = _shown(node)
     if file not in known_rules():
         where = f"{path}, line {line_of(node)}" if node is not None else here

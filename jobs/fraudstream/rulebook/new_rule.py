@@ -9,7 +9,8 @@ from pathlib import Path
 from fraudstream import cli
 from fraudstream.config import RULES_FILE
 from fraudstream.errors import ConfigError
-from fraudstream.rulebook.catalog import check_name, known_rules, load_rules
+from fraudstream.names import check_name
+from fraudstream.rulebook.catalog import known_rules, load_rules
 from fraudstream.stack.settings import REPOSITORY
 
 _RULE = '''"""TODO: what the rule looks for, in a line."""

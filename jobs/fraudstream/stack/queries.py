@@ -10,6 +10,7 @@ from typing import Any
 
 PARTS = ("judged", "history", "corrected", "unjudged", "unreadable", "ignored")
 _MIRROR = "mirror_transactions"
+_MANIFEST = "fraudstream.json"  # streams.manifest.FILE
 
 
 def queries(progress: Path, checkpoints: Path) -> dict[str, Any]:
@@ -24,8 +25,9 @@ def queries(progress: Path, checkpoints: Path) -> dict[str, Any]:
 
 
 def states_of(progress: Path, checkpoints: Path) -> dict[str, str]:
-    """The state of every query that has left a trace: running, done, stopped, or failed and why."""
-    told, held = query_states(str(progress))[1], held_checkpoints(checkpoints)
+    """The state of every query that has left a trace, by the names of rules where it judges by them: running, done,
+    stopped, or failed and why."""
+    told, held = query_states(str(progress))[1], held_queries(checkpoints)
     names = {*told, *held, *(path.stem for path in progress.glob("*.jsonl"))}
     return {name: _state(told.get(name, ""), name in held) for name in sorted(names)}
 
@@ -74,6 +76,18 @@ def progress_lines(folder: str, query: str) -> list[dict[str, Any]]:
 def held_checkpoints(folder: Path) -> list[str]:
     """Names of the checkpoints below `folder` whose lock a living driver holds."""
     return sorted(path.name[1:].removesuffix(".lock") for path in folder.glob(".*.lock") if _is_held(path))
+
+
+def held_queries(folder: Path) -> list[str]:
+    """Names of the queries whose checkpoint a living driver holds; of rules where they share one."""
+    names = []
+    for name in held_checkpoints(folder):
+        try:
+            rules = json.loads((folder / name / _MANIFEST).read_text(encoding="utf-8")).get("shared_by", name)
+        except (FileNotFoundError, ValueError):
+            rules = name
+        names += rules.split(", ")
+    return names
 
 
 def _is_held(lock: Path) -> bool:

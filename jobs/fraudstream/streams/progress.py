@@ -1,4 +1,5 @@
-"""What each query has processed: one JSON line per committed micro-batch, `<progress>/<query>.jsonl`.
+"""What each query has processed: one JSON line per committed micro-batch, `<progress>/<query>.jsonl`;
+of rules that share a query a line each, in a file of its own.
 
 A batch may be written twice (a repeated batch); its last line counts. `read` = judged + history + unjudged +
 unreadable + ignored holds for every line; of a rule with corrections with `corrected` as one more part.
@@ -68,16 +69,16 @@ def parts_of(entries: Mapping[str, int], folded: Mapping[str, int] | None) -> di
 
 
 class BatchListener(StreamingQueryListener):
-    """Writes a line for every committed batch of the named rule queries (Spark reports a batch after its commit).
+    """Writes a line for every committed batch of each rule (Spark reports a query's batch after its commit).
 
     It is told in Java objects: Spark's own wrapper copies each of a report's fields by a call of its own, which took
     7 % of the driver's CPU time with four queries.
     """
 
-    def __init__(self, folder: str, rules: Mapping[str, bool]) -> None:
-        """`rules`: query name -> whether the rule has state."""
+    def __init__(self, folder: str, judged: Mapping[str, Mapping[str, bool]]) -> None:
+        """`judged`: query name -> name of each rule that it judges by -> whether the rule has state."""
         self._folder = folder
-        self._rules = rules
+        self._judged = judged
 
     @cached_property
     def _jlistener(self) -> Any:
@@ -86,9 +87,9 @@ class BatchListener(StreamingQueryListener):
     def onQueryProgress(self, event: Any) -> None:
         """Write the batch's line, if the event is a batch's (an idle query reports too)."""
         report = json.loads(event.progress().json())
-        name = report["name"]
-        if name in self._rules and report["numInputRows"] > 0:
-            append_line(self._folder, name, batch_line(report, self._rules[name]))
+        if report["numInputRows"] > 0:
+            for rule, has_state in self._judged.get(report["name"], {}).items():
+                append_line(self._folder, rule, batch_line(report, rule, has_state))
 
     def onQueryStarted(self, event: Any) -> None:
         """Nothing to write."""
@@ -105,13 +106,11 @@ class BatchListener(StreamingQueryListener):
         implements: ClassVar = ["org.apache.spark.sql.streaming.PythonStreamingQueryListener"]
 
 
-def batch_line(report: Mapping[str, Any], has_state: bool) -> dict[str, Any]:
-    """The line of a batch from Spark's report of it (StreamingQueryProgress as JSON)."""
+def batch_line(report: Mapping[str, Any], rule: str, has_state: bool) -> dict[str, Any]:
+    """A rule's line of a batch from Spark's report of it (StreamingQueryProgress as JSON). `state_bytes` are the
+    query's, for all rules that share it."""
     source, stages = report["sources"][0], report["durationMs"]
-    entries, folded = (
-        {name: int(value or 0) for name, value in report["observedMetrics"].get(kind, {}).items()}
-        for kind in ("input", "fold")
-    )
+    entries, folded = counted(report["observedMetrics"], rule)
     return {
         "batch_id": report["batchId"],
         "began_at": report["timestamp"],
@@ -123,6 +122,20 @@ def batch_line(report: Mapping[str, Any], has_state: bool) -> dict[str, Any]:
         **parts_of(entries, folded if has_state else None),
         **({"alerts": folded["alerts"]} if has_state else {}),
     }
+
+
+def counted(metrics: Mapping[str, Any], rule: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The counts by entry, and those of the rule's fold (none without state), of a query's observed metrics."""
+    entries, folded = (
+        {name: int(value or 0) for name, value in metrics.get(kind, {}).items()} for kind in ("input", "fold")
+    )
+    own = metric_of(rule, "")
+    return entries, {name.removeprefix(own): value for name, value in folded.items() if name.startswith(own)}
+
+
+def metric_of(rule: str, count: str) -> str:
+    """The name of a rule's count among the metrics "fold" of its query."""
+    return f"{rule}:{count}"
 
 
 def _by_partition(topics: Mapping[str, Mapping[str, int]] | None) -> dict[str, int]:

@@ -21,6 +21,7 @@ from fraudstream.streams.rule_query import (
     counts_of,
     entry_counts,
     fold_counts,
+    rule_values,
     states_of,
     versioned_events,
 )
@@ -46,12 +47,14 @@ def _fold_counts(
 ) -> dict[str, int]:
     rule, checkpoint = versions[-1].rule, pipeline.checkpoint(versions[-1].rule.name)
     seeds, names = stored_seeds(checkpoint, versions), counts_of(rule)
+    sharing = pipeline.judged_by(pipeline.query_of(rule.name))
+    place, count = sharing.index(rule.name), len(sharing)
     max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=list(names))
-        value = states["histories"].iloc[0] if len(states) else None
+        value = rule_values(states["histories"].iloc[0] if len(states) else None, count)[place]
         arriving, others = read_frame(rows, max_bytes, mask)
         before = states_of(value, int(rows["bucket"].iloc[0]), seeds)
         outcome = fold_versions(versions, before, arriving, topic)

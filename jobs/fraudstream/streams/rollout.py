@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fraudstream.config import Pipeline
 from fraudstream.documents import MAX_BYTES
 from fraudstream.errors import ConfigError, head_of
 from fraudstream.rulebook.catalog import Rule, load_rules
+from fraudstream.shared_queries import require_alike
 from fraudstream.streams import queries
 from fraudstream.streams.record import settings_of
 from fraudstream.streams.takeover import take_over
@@ -35,15 +36,15 @@ class Rollout:
         self._spark, self._pipeline, self._file, self._only = spark, pipeline, file, only
         self._rules: dict[str, Rule] = {}
         self._queries: dict[str, StreamingQuery] = {}
-        self._has_state: dict[str, bool] = {}
+        self._judged: dict[str, dict[str, bool]] = {}  # as for progress.BatchListener
         self._problems: dict[str, str] = {}  # why a rule does not run as the file says
         self._refused: str | None = None  # why the file is not used
         self._seen = self._used = _text(file)
 
     @property
-    def queries(self) -> list[StreamingQuery]:
-        """The query of each rule that was started and has not been stopped since."""
-        return list(self._queries.values())
+    def queries(self) -> dict[str, StreamingQuery]:
+        """The query of each rule that was started and has not been stopped since, by the rule's name."""
+        return dict(self._queries)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -65,13 +66,15 @@ class Rollout:
         rule that is no shadow."""
         others = [rule for rule in rules if rule.status != "shadow"]
         started = queries.start_rules(
-            self._spark, others, self._pipeline, until_caught_up=until_caught_up, has_state=self._has_state
+            self._spark, others, self._pipeline, until_caught_up=until_caught_up, judged=self._judged
         )
-        for rule, query in zip(others, started, strict=True):
-            self._rules[rule.name], self._queries[rule.name] = rule, query
+        by_name = {query.name: query for query in started}
+        for rule in others:
+            self._rules[rule.name] = rule
+            self._queries[rule.name] = by_name[self._pipeline.query_of(rule.name)]
         for rule in rules:
             if rule.status == "shadow":
-                self._begin(rule, late=False, until_caught_up=until_caught_up)
+                self._begin([rule], late=False, until_caught_up=until_caught_up)
 
     def follow(self) -> bool:
         """Look at the rules file and do what it says if it has changed. Returns whether it has."""
@@ -81,7 +84,9 @@ class Rollout:
             return False
         self._used = text
         try:
-            rules = {rule.name: rule for rule in load_rules(self._file)}
+            rules = {rule.name: rule for rule in load_rules(self._file) if not self._only or rule.name in self._only}
+            require_alike(self._pipeline.shared_queries, [rule for rule in rules.values() if rule.status in RUNNING])
+            self._require_same_queries(rules)
         except ConfigError as error:
             self._refused = str(error)
             _say(f"error: {error} The rules go on as before; correct the file.")
@@ -89,8 +94,18 @@ class Rollout:
         if self._refused:
             _say(f"{self._file}: it is used again")
         self._refused, self._problems = None, {}
-        self._apply({name: rule for name, rule in rules.items() if not self._only or name in self._only})
+        self._apply(rules)
         return True
+
+    def _require_same_queries(self, rules: Mapping[str, Rule]) -> None:
+        """Raises ConfigError where a shared query would start, or stop, beside others that run."""
+        for query, names in self._pipeline.shared_queries.items():
+            runs = any(name in self._rules for name in names)
+            if runs != any(name in rules and rules[name].status in RUNNING for name in names):
+                raise ConfigError(
+                    f"{self._file}: {', '.join(names)} share the query {query}, which starts and stops with the job; "
+                    f"to {'stop' if runs else 'start'} them, stop the job, change the file, and start it again."
+                )
 
     def _apply(self, rules: dict[str, Rule]) -> None:
         for name in list(self._rules):
@@ -99,49 +114,73 @@ class Rollout:
                 self._stop(name)
                 del self._rules[name], self._queries[name]
                 _say(f"{name}: stopped; what comes now it judges when it is live again")
+        changed: dict[str, list[Rule]] = {}
         for name, rule in rules.items():
             running = self._rules.get(name)
             if running is not None and _runs_alike(running, rule):
                 self._rules[name] = rule
             elif running is not None or rule.status in RUNNING:
-                self._begin(rule, late=True)
+                changed.setdefault(self._pipeline.query_of(name), []).append(rule)
+        for own in changed.values():
+            self._begin(own, late=True)
 
-    def _begin(self, rule: Rule, *, late: bool, until_caught_up: bool = False) -> None:
-        """Start the rule's query, or start it anew as the rule is now. What stands against it is told, and the rule
+    def _begin(self, rules: Sequence[Rule], *, late: bool, until_caught_up: bool = False) -> None:
+        """Start a query anew as these of its rules are now, or start it. What stands against a rule is told, and it
         runs as before."""
-        before = self._rules.get(rule.name)
+        before = [self._rules[rule.name] for rule in rules if rule.name in self._rules]
+        taken: dict[str, bool] = {}  # whether another version of the rule ran before
+        for rule in rules:
+            try:
+                taken[rule.name] = self._take_over(rule, late)
+            except Exception as error:  # whatever Spark, Kafka or the author of the rule makes of it
+                self._tell(rule, error)
+        begun = [rule for rule in rules if rule.name in taken]
         try:
-            if before is None:
-                queries.check_rules(self._spark, [rule], self._pipeline)
-            self._stop(rule.name)
-            has_changed = take_over(self._spark, rule, self._pipeline, late=late)
-            if before is None:
-                queries.record_missing(self._spark, rule, self._pipeline)
-            self._run(rule, until_caught_up)
-        except Exception as error:  # whatever Spark, Kafka or the author of the rule makes of it
-            self._problems[rule.name] = _reason(error)
-            _say(f"error: {rule.name}: not changed: {self._problems[rule.name]}")
-            if before is not None:
-                self._resume(before, until_caught_up)
-            return
-        _say(f"{rule.name}: version {rule.version} {'takes over' if has_changed else 'runs'} ({rule.status})")
-
-    def _resume(self, rule: Rule, until_caught_up: bool) -> None:
-        """Run a rule again whose change failed. Raises what stands against it, unless it is a shadow rule."""
-        try:
-            self._run(rule, until_caught_up)
+            if begun:
+                self._run(begun, until_caught_up)
         except Exception as error:
-            if rule.status != "shadow":
-                raise
-            self._problems[rule.name] = _reason(error)
-            del self._rules[rule.name], self._queries[rule.name]
+            for rule in begun:
+                self._tell(rule, error)
+            begun = []
+        if before and not begun:
+            self._resume(before, until_caught_up)
+        for rule in begun:
+            _say(f"{rule.name}: version {rule.version} {'takes over' if taken[rule.name] else 'runs'} ({rule.status})")
 
-    def _run(self, rule: Rule, until_caught_up: bool) -> None:
-        self._has_state[rule.name] = not rule.stateless
-        self._queries[rule.name] = queries.start_rule(
-            self._spark, rule, self._pipeline, until_caught_up=until_caught_up
-        )
-        self._rules[rule.name] = rule
+    def _take_over(self, rule: Rule, late: bool) -> bool:
+        """Whether the rule, whose query is stopped, takes over from another version."""
+        if rule.name in self._rules:
+            self._stop(rule.name)
+            return take_over(self._spark, rule, self._pipeline, late=late)
+        queries.check_rules(self._spark, [rule], self._pipeline)
+        has_changed = take_over(self._spark, rule, self._pipeline, late=late)
+        queries.record_missing(self._spark, rule, self._pipeline)
+        return has_changed
+
+    def _tell(self, rule: Rule, error: Exception) -> None:
+        self._problems[rule.name] = _reason(error)
+        _say(f"error: {rule.name}: not changed: {self._problems[rule.name]}")
+
+    def _resume(self, rules: Sequence[Rule], until_caught_up: bool) -> None:
+        """Run rules of a query again whose change failed. Raises what stands against it, unless it is a shadow rule."""
+        try:
+            self._run(rules, until_caught_up)
+        except Exception as error:
+            if any(rule.status != "shadow" for rule in rules):
+                raise
+            for rule in rules:
+                self._problems[rule.name] = _reason(error)
+                del self._rules[rule.name], self._queries[rule.name]
+
+    def _run(self, rules: Sequence[Rule], until_caught_up: bool) -> None:
+        """Start the query of the rules, with those that share it as they run."""
+        name = self._pipeline.query_of(rules[0].name)
+        sharing = {each: self._rules[each] for each in self._pipeline.judged_by(name) if each in self._rules}
+        sharing |= {rule.name: rule for rule in rules}
+        self._judged[name] = queries.have_state([*sharing.values()])
+        query = queries.start_query(self._spark, [*sharing.values()], self._pipeline, until_caught_up=until_caught_up)
+        self._rules |= sharing
+        self._queries |= dict.fromkeys(sharing, query)
 
     def _stop(self, name: str) -> None:
         """Stop the rule's query, if it runs, at the border of a batch: one that is cut off is only judged again."""

@@ -1,8 +1,9 @@
-"""A rule as a streaming query: change events in, alerts out."""
+"""Rules as a streaming query: change events in, alerts out. A rule has a query of its own, or shares one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -23,6 +24,7 @@ from fraudstream.streams import state_value
 from fraudstream.streams.buckets import bucket_of
 from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
 from fraudstream.streams.frames import frame_columns, read_frame
+from fraudstream.streams.progress import metric_of
 from fraudstream.streams.worker import spare_the_collector
 
 ENTRIES = ("judge", "history", "unjudged", "unreadable", "ignored")
@@ -35,24 +37,32 @@ BucketFunction = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState],
 ReadFrame = Callable[[pd.DataFrame], tuple[Batch, Mapping[str, int]]]
 
 
-def rule_messages(
-    records: DataFrame,
-    rule: Rule,
-    pipeline: Pipeline,
-    seeds: Seeds | None = None,
-    versions: Sequence[Version] = (),
-) -> DataFrame:
-    """Alerts of `rule` over Kafka `records`, as messages (topic, key, value). Counted on the way: `observe` metrics
-    "input" (one count per entry) and, for a rule with state, "fold" (counts_of and alerts).
+@dataclass(frozen=True)
+class Judge:
+    """A rule as a query judges by it."""
 
-    `versions` are the recorded ones that judge the records, the last of them `rule`; without them the rule judges all.
-    A bucket without state of an epoch starts from its seed (seed.seed_states of what lies in front of the records).
-    """
-    judging = tuple(versions) or (Version(rule, {}),)
-    counted = versioned_events(records, judging, pipeline).observe("input", *entry_counts())
+    rule: Rule
+    versions: tuple[Version, ...] = ()
+    """The recorded ones that judge the query's records, the last of them `rule`; none: the rule judges all."""
+    seeds: Seeds = field(default_factory=dict)
+    """What a bucket without state of an epoch starts from: seed.seed_states of what lies in front of the records."""
+
+    @property
+    def judging(self) -> tuple[Version, ...]:
+        """The versions, at least one."""
+        return self.versions or (Version(self.rule, {}),)
+
+
+def rule_messages(records: DataFrame, judges: Sequence[Judge], pipeline: Pipeline) -> DataFrame:
+    """Alerts of the rules over Kafka `records`, as messages (topic, key, value). Several have state, the same key and
+    no corrections. Counted on the way: `observe` metrics "input" (one count per entry) and, for rules with state,
+    "fold" (metric_of each of counts_of and alerts)."""
+    rule, versions = judges[0].rule, judges[0].judging
+    counted = versioned_events(records, versions, pipeline).observe("input", *entry_counts())
     if rule.stateless:
-        return _stateless_messages(counted, judging, pipeline)
-    return _stateful_messages(counted, judging, pipeline, seeds or {})
+        return _stateless_messages(counted, versions, pipeline)
+    rows = bucketed_rows(counted, rule, pipeline)
+    return folded_messages(rows, bucket_function(judges, pipeline), [judge.rule for judge in judges])
 
 
 def topic_of(rule: Rule, pipeline: Pipeline) -> str:
@@ -126,21 +136,23 @@ def _stateless_messages(events: DataFrame, versions: Sequence[Version], pipeline
     return judged.where("message is not null").select("message.*")
 
 
-def _stateful_messages(events: DataFrame, versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds) -> DataFrame:
-    rule = versions[-1].rule
-    rows = bucketed_rows(events, rule, pipeline)
-    return folded_messages(rows, bucket_function(versions, pipeline, seeds), rule)
-
-
-def folded_messages(rows: DataFrame, function: BucketFunction, rule: Rule) -> DataFrame:
+def folded_messages(rows: DataFrame, function: BucketFunction, rules: Sequence[Rule]) -> DataFrame:
     """The messages that the function of `bucket_function` makes of the buckets' rows, and the metrics "fold"."""
-    # One message of the output; a row without a key carries the counts of one bucket's part of the batch.
-    columns = ", ".join([*(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts_of(rule))])
+    counts = counts_of(rules[0])
+    # One message of the output; a row without a key carries a rule's counts of one bucket's part of the batch.
+    columns = ", ".join(["place int", *(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts)])
     folded = rows.groupBy("bucket").applyInPandasWithState(
         function, columns, state_value.SCHEMA, "update", GroupStateTimeout.NoTimeout
     )
-    totals = [F.sum(count).alias(count) for count in counts_of(rule)]
-    return folded.observe("fold", F.count("key").alias("alerts"), *totals).where("key is not null").select(*_MESSAGE)
+    totals = [
+        total.alias(metric_of(rule.name, name))
+        for place, rule in enumerate(rules)
+        for name, total in (
+            ("alerts", F.count_if((F.col("place") == place) & F.col("key").isNotNull())),
+            *((count, F.sum(F.when(F.col("place") == place, F.col(count)))) for count in counts),
+        )
+    ]
+    return folded.observe("fold", *totals).where("key is not null").select(*_MESSAGE)
 
 
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
@@ -152,32 +164,40 @@ def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFram
     return in_halves(entering).select(bucket, *frame_columns(), F.col("change"))
 
 
-def bucket_function(
-    versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds, read: ReadFrame | None = None
-) -> BucketFunction:
-    """The state function of one bucket: folds a micro-batch's rows into the bucket's histories. `read` makes the fold's
-    columns of the rows (default: read_frame, of the columns of bucketed_rows)."""
+def bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame | None = None) -> BucketFunction:
+    """The state function of one bucket: folds a micro-batch's rows into each rule's histories of the bucket. `read`
+    makes the fold's columns of the rows (default: read_frame, of the columns of bucketed_rows)."""
     max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
-    topics = [topic_of(version.rule, pipeline) for version in versions]
-    counts = counts_of(versions[-1].rule)
+    topics = [[topic_of(version.rule, pipeline) for version in judge.judging] for judge in judges]
+    counts = counts_of(judges[0].rule)
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
         spare_the_collector()
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         batch, others = read(frame) if read else read_frame(frame, max_bytes, mask)
-        states = states_of(state.get[0] if state.exists else None, key[0], seeds)
-        outcome = fold_versions(versions, states, batch, topic)
-        state.update((state_value.as_text(outcome.fold.state),))
-        found_in = [topics[place] for place in outcome.found_by]
-        yield _output(outcome.fold, found_in, fold_counts(outcome.fold, others, counts), counts)
+        values = rule_values(state.get[0] if state.exists else None, len(judges))
+        after, rows = [], list[tuple[Any, ...]]()
+        for place, (judge, value) in enumerate(zip(judges, values, strict=True)):
+            outcome = fold_versions(judge.judging, states_of(value, key[0], judge.seeds), batch, topic)
+            after.append(outcome.fold.state)
+            rows.append((place, None, None, None, *fold_counts(outcome.fold, others, counts)))
+            found_in = [topics[place][number] for number in outcome.found_by]
+            rows += _messages(place, outcome.fold, found_in, len(counts))
+        state.update((state_value.as_text(state_value.joined(after)),))
+        yield pd.DataFrame(rows, columns=["place", *_MESSAGE, *counts])
 
     return fold_bucket
 
 
-def states_of(value: str | None, bucket: int, seeds: Seeds) -> dict[int, bytes]:
-    """The bucket's states by epoch: those of its state value (state_value.SCHEMA), else the seeds."""
-    states = unpack_states(state_value.of_text(value)) if value else {}
+def rule_values(text: str | None, count: int) -> Sequence[bytes | None]:
+    """Each rule's part of a bucket's state value (state_value.SCHEMA); None without one."""
+    return state_value.separated(state_value.of_text(text), count) if text else [None] * count
+
+
+def states_of(value: bytes | None, bucket: int, seeds: Seeds) -> dict[int, bytes]:
+    """A rule's states of the bucket by epoch: those of its value, else the seeds."""
+    states = unpack_states(value) if value else {}
     for epoch, seeded in seeds.items():
         if epoch not in states and bucket in seeded:
             states[epoch] = seeded[bucket]
@@ -194,8 +214,7 @@ def fold_counts(result: Fold, others: Mapping[str, int], names: tuple[str, ...])
     return [others[name] if name in others else getattr(result, name) for name in names]
 
 
-def _output(result: Fold, topics: list[str], counts: list[int], names: tuple[str, ...]) -> pd.DataFrame:
-    messages = [alerts.message(payload) for payload in result.alerts]
-    nothing = [0] * len(names)
-    found = ((topic, *message, *nothing) for topic, message in zip(topics, messages, strict=True))
-    return pd.DataFrame([(None, None, None, *counts), *found], columns=[*_MESSAGE, *names])
+def _messages(place: int, result: Fold, topics: list[str], counts: int) -> Iterator[tuple[Any, ...]]:
+    nothing = [0] * counts
+    for topic, payload in zip(topics, result.alerts, strict=True):
+        yield place, topic, *alerts.message(payload), *nothing

@@ -98,9 +98,9 @@ def _of_lake(spark: SparkSession, pipeline: Pipeline, until: Mapping[int, int]) 
     return rows.selectExpr(*(f"{expression} as {name}" for name, expression in _OF_LAKE.items()))
 
 
-def store_seed(checkpoint: str, epoch: int, states: Mapping[int, bytes]) -> None:
-    """Keep the states with the query's checkpoint as the seed of an epoch."""
-    folder = _folder(checkpoint, epoch)
+def store_seed(checkpoint: str, rule: str, epoch: int, states: Mapping[int, bytes]) -> None:
+    """Keep the states with the query's checkpoint as the seed of an epoch of the rule."""
+    folder = seeds_of(checkpoint, rule) / str(epoch)
     written = folder.with_suffix(".new")
     for old in (written, folder):
         shutil.rmtree(old, ignore_errors=True)
@@ -111,13 +111,16 @@ def store_seed(checkpoint: str, epoch: int, states: Mapping[int, bytes]) -> None
 
 
 def stored_seeds(checkpoint: str, versions: Iterable[Version]) -> dict[int, Mapping[int, bytes]]:
-    """The seeds kept with the query's checkpoint for the epochs of the versions, by epoch."""
-    folders = {version.epoch: _folder(checkpoint, version.epoch).absolute() for version in versions}
+    """The seeds kept with the query's checkpoint for the epochs of the versions of a rule, by epoch."""
+    folders = {
+        version.epoch: (seeds_of(checkpoint, version.rule.name) / str(version.epoch)).absolute() for version in versions
+    }
     return {epoch: StoredSeed(str(folder)) for epoch, folder in folders.items() if folder.exists()}
 
 
-def _folder(checkpoint: str, epoch: int) -> Path:
-    return Path(checkpoint, "seeds", str(epoch))
+def seeds_of(checkpoint: str, rule: str) -> Path:
+    """The folder of the rule's seeds."""
+    return Path(checkpoint, "seeds", rule)
 
 
 def store_start(checkpoint: str, start: Mapping[int, int]) -> None:

@@ -7,12 +7,15 @@ passes through both as it is.
 
 from __future__ import annotations
 
+import struct
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
 
 import numpy as np
 
 SCHEMA = "histories string"
-FORMAT = 2  # of the text; a checkpoint says which one it was made with
+FORMAT = 3  # of the text and of the seeds beside it; a checkpoint says which one it was made with
+_SIZE = struct.Struct("<Q")
 
 
 def as_text(value: bytes) -> str:
@@ -28,3 +31,23 @@ def of_text(text: str) -> bytes:
     octets = np.frombuffer(text[:count].encode("ascii"), dtype=np.uint8)
     eighths = np.frombuffer(a2b_base64(text[count:]), dtype=np.uint8)
     return (octets | np.unpackbits(eighths, count=count) << 7).tobytes()
+
+
+def joined(values: Sequence[bytes]) -> bytes:
+    """The values of the rules that share a query as one; a rule's alone is as it is."""
+    if len(values) == 1:
+        return values[0]
+    return b"".join(part for value in values for part in (_SIZE.pack(len(value)), value))
+
+
+def separated(value: bytes, count: int) -> list[bytes]:
+    """The values of which `joined` made one, in their order."""
+    if count == 1:
+        return [value]
+    values, place = [], 0
+    for _ in range(count):
+        (size,) = _SIZE.unpack_from(value, place)
+        place += _SIZE.size
+        values.append(value[place : place + size])
+        place += size
+    return values

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -38,9 +38,10 @@ def run_until_stopped(
     """Wait until every query has ended or SIGTERM or SIGINT asks to stop. The exit code: 0, or 1 if a query failed;
     of queries that run `until_caught_up` and were stopped before they were, 128 + the signal's number.
 
-    `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile. The
-    queries of a `rollout` are watched too, and its rules file is followed unless they run `until_caught_up`. A
-    `starter` is asked now and then until it returns a query. Raises FraudstreamError when Spark's JVM ends unasked.
+    `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile, of
+    rules by their names. The queries of a `rollout` are watched too, and its rules file is followed unless they run
+    `until_caught_up`. A `starter` is asked now and then until it returns a query. Raises FraudstreamError when Spark's
+    JVM ends unasked.
     """
     stopping = 0  # the signal's number
     follow = not until_caught_up
@@ -55,14 +56,14 @@ def run_until_stopped(
     fixed, told, asked = list(queries), None, time.monotonic()
     against: set[str] = set()  # what was said to stand against the starter
 
-    def watched() -> list[StreamingQuery]:
-        return [*fixed, *(rollout.queries if rollout else ())]
+    def watched() -> dict[str, StreamingQuery]:
+        return {query.name: query for query in fixed} | (rollout.queries if rollout else {})
 
     try:
         while not stopping:
             _report_failures(watched(), failed)
             told = _write_state(progress, watched(), failed, rollout, told)
-            running = [query for query in watched() if query.isActive]
+            running = [query for query in watched().values() if query.isActive]
             if not running and not (rollout and follow and rollout.is_idle):
                 break
             _wait(running)
@@ -74,7 +75,7 @@ def run_until_stopped(
         if stopping and SparkContext._active_spark_context:
             # Each task cut off would log a trace: what follows was asked for.
             SparkContext._active_spark_context.setLogLevel("OFF")
-        for query in watched():
+        for query in watched().values():
             query.stop()
         _report_failures(watched(), failed)
         _write_state(progress, watched(), failed, rollout, None)
@@ -112,23 +113,27 @@ def _wait(running: Sequence[StreamingQuery]) -> None:
         return  # it is read from the query itself, beside those of the others
 
 
-def _report_failures(queries: Sequence[StreamingQuery], failed: dict[str, str]) -> None:
-    for name in failed.keys() - {query.name for query in queries}:
+def _report_failures(queries: Mapping[str, StreamingQuery], failed: dict[str, str]) -> None:
+    for name in failed.keys() - queries.keys():
         del failed[name]  # its rule has been taken out since
-    for query in queries:
+    for name, query in queries.items():
         error = None if query.isActive else query.exception()
         if error is None:
-            failed.pop(query.name, None)
-        elif query.name not in failed:
-            failed[query.name] = with_runbook(str(error))
-            print(f"error: query {query.name} failed: {failed[query.name]}", file=sys.stderr, flush=True)
+            failed.pop(name, None)
+        elif name not in failed:
+            failed[name] = with_runbook(str(error))
+            print(f"error: query {name} failed: {failed[name]}", file=sys.stderr, flush=True)
 
 
 def _write_state(
-    progress: str, queries: Sequence[StreamingQuery], failed: dict[str, str], rollout: Rollout | None, told: str | None
+    progress: str,
+    queries: Mapping[str, StreamingQuery],
+    failed: dict[str, str],
+    rollout: Rollout | None,
+    told: str | None,
 ) -> str:
     """Write the state if it is not what was `told` last; returns it."""
-    states = {query.name: "running" if query.isActive else "done" for query in queries}
+    states = {name: "running" if query.isActive else "done" for name, query in queries.items()}
     for name, reason in failed.items():
         states[name] = f"{'shadow ' if rollout and rollout.is_harmless(name) else ''}failed: {reason}"
     rules = {"rules": rollout.report} if rollout else {}

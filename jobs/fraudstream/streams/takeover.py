@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -16,8 +16,8 @@ from fraudstream.streams import progress, record, state_value
 from fraudstream.streams.columnar.query import made_with_reader
 from fraudstream.streams.kafka import topic_id
 from fraudstream.streams.manifest import claim_checkpoint, masked_with
-from fraudstream.streams.seed import history, seed_states, store_seed, store_start
-from fraudstream.streams.start_over import require_not_gone
+from fraudstream.streams.seed import history, seed_states, seeds_of, store_seed, store_start
+from fraudstream.streams.start_over import hold_rule, require_not_gone
 from fraudstream.streams.topic import topic_ends
 
 
@@ -32,9 +32,11 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
     """
     checkpoint = pipeline.checkpoint(rule.name)
     known = record.entries(pipeline.lake, rule.name)
+    hold_rule(pipeline, rule.name)
     require_not_gone(pipeline, rule.name, str(record.path_of(pipeline.lake, rule.name)))
     # Without a record (an older one, or it was lost) the checkpoint alone says which version it is of.
     claim_checkpoint(checkpoint, _made_with(spark, rule, pipeline), free=["rule_version"] if known else [])
+    _require_record(rule, pipeline, known)
     ends = topic_ends(spark, pipeline.kafka)
     if rule.stateless:
         alert_columns(rule)  # raises what Spark has against it before it is recorded
@@ -56,9 +58,10 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
 
 def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
     topic = pipeline.kafka.transactions_topic
+    sharing = pipeline.judged_by(pipeline.query_of(rule.name))
     made_with: dict[str, str | int] = {
-        "rule_version": rule.version, "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic),
-        **masked_with(pipeline.mask),
+        **({"rule_version": rule.version} if len(sharing) == 1 else {"shared_by": ", ".join(sharing)}),
+        "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic), **masked_with(pipeline.mask),
     }  # fmt: skip
     if not rule.stateless:
         made_with |= {"buckets": pipeline.state.buckets, "partitions": pipeline.state.partitions}
@@ -67,6 +70,17 @@ def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str,
     if rule.corrections == "on":
         made_with["corrections"] = "on"
     return made_with
+
+
+def _require_record(rule: Rule, pipeline: Pipeline, known: Sequence[record.Entry]) -> None:
+    """A shared query's checkpoint does not say of which versions it is."""
+    query = pipeline.query_of(rule.name)
+    if query != rule.name and not known and progress.begun_batches(pipeline.checkpoint(query)):
+        raise GuardError(
+            f"{record.path_of(pipeline.lake, rule.name)}: the record of the rule's versions is gone, but {query} has "
+            f"judged by them; put the file back, or start over with --reset {query}.",
+            "rule-record",
+        )
 
 
 def _require_topic(since: Mapping[int, int], ends: Mapping[int, int], rule: Rule, pipeline: Pipeline) -> None:
@@ -103,7 +117,7 @@ def _begin(spark: SparkSession, rule: Rule, pipeline: Pipeline, since: Mapping[i
     """Prepare the checkpoint of a rule without a record to begin at `since`; empty: at the topic's beginning."""
     checkpoint = pipeline.checkpoint(rule.name)
     if not progress.begun_batches(checkpoint):
-        shutil.rmtree(Path(checkpoint, "seeds"), ignore_errors=True)
+        shutil.rmtree(seeds_of(checkpoint, rule.name), ignore_errors=True)
         Path(checkpoint, progress.START).unlink(missing_ok=True)
     if since:
         store_start(checkpoint, since)
@@ -116,4 +130,4 @@ def seed(spark: SparkSession, rule: Rule, pipeline: Pipeline, epoch: int) -> Non
         return
     checkpoint = pipeline.checkpoint(rule.name)
     events = history(spark, rule, pipeline, progress.by_number(progress.position(checkpoint)))
-    store_seed(checkpoint, epoch, {} if events is None else seed_states(events, rule, pipeline))
+    store_seed(checkpoint, rule.name, epoch, {} if events is None else seed_states(events, rule, pipeline))

@@ -1,4 +1,4 @@
-"""A stateful rule's query over packed rows: what rule_query does over Kafka's records."""
+"""A query of rules with state over packed rows: what rule_query does over Kafka's records."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from fraudstream.config import Pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.rulebook.versions import Version
 from fraudstream.streams.columnar.pack import unpack
 from fraudstream.streams.columnar.source import NAME, ColumnarSource
-from fraudstream.streams.rule_query import Seeds, bucket_function, folded_messages
+from fraudstream.streams.rule_query import Judge, bucket_function, folded_messages
 from fraudstream.wire.client import client_of
 
 # What the source would have to ignore, and a query relies on.
@@ -59,11 +58,12 @@ def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapp
     return spark.readStream.format(NAME).options(**options).load()
 
 
-def packed_messages(packed: DataFrame, versions: Sequence[Version], pipeline: Pipeline, seeds: Seeds) -> DataFrame:
+def packed_messages(packed: DataFrame, judges: Sequence[Judge], pipeline: Pipeline) -> DataFrame:
     """As rule_query.rule_messages, over the source's rows."""
     sums = [F.sum(name).alias(name) for name in ("read", *ENTRIES)]
     rows = packed.observe("input", *sums).where("bucket is not null").select("bucket", "packed")
-    return folded_messages(rows, bucket_function(versions, pipeline, seeds, _read_packed), versions[-1].rule)
+    function = bucket_function(judges, pipeline, _read_packed)
+    return folded_messages(rows, function, [judge.rule for judge in judges])
 
 
 def _read_packed(frame: pd.DataFrame) -> tuple[Batch, Mapping[str, int]]:
