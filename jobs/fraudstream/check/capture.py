@@ -128,6 +128,8 @@ def compare_capture(ledger: Ledger, captured: Captured) -> tuple[dict[str, int],
         found = captured.operations.get(row_id, [])
         certain = ledger.certain.get(row_id, [])
         uncertain = ledger.uncertain.get(row_id, [])
+        if found == certain and not uncertain:
+            continue
         if row_id in captured.snapshot:  # the snapshot stands for the operations before the streamed ones
             certain = certain[len(certain) - len(found) :] if len(found) < len(certain) else certain
         missing = (Counter(certain) - Counter(found)).total()
