@@ -48,7 +48,12 @@ def test_a_long_run_whose_memory_grows_fails_and_a_short_one_says_nothing():
         run = made_up_run(seconds)
         grown = [
             Resources(
-                at=run.began + at, idle=0.2, memory={"kafka": 500.0, "jvm": 2000.0 + at}, disk={}, files={"alerts": 40}
+                at=run.began + at,
+                idle=0.2,
+                work_ms=10.0,
+                memory={"kafka": 500.0, "jvm": 2000.0 + at},
+                disk={},
+                files={"alerts": 40},
             )
             for at in range(0, seconds, 10)
         ]
@@ -59,3 +64,21 @@ def test_a_long_run_whose_memory_grows_fails_and_a_short_one_says_nothing():
             assert len(found) == failures, report["failures"]
             assert report["passed"] is (audited["passed"] and not failures)
             assert ("the audit has 2 findings" in report["failures"]) is not audited["passed"]
+
+
+@pytest.mark.parametrize(("slower", "grows"), [(1.0, True), (1.3, False)])
+def test_what_takes_time_may_grow_as_the_same_work_does_and_what_does_not_may_not(slower, grows):
+    run = made_up_run(1900)
+    readings = [
+        Resources(
+            at=run.began + at, idle=0.2, work_ms=10.0 * (slower if at > 1400 else 1), files={},
+            memory={"jvm": 2000.0 * (1.3 if at > 1400 else 1)}, disk={},
+        )
+        for at in range(0, 1900, 10)
+    ]  # fmt: skip
+    durations = run.progress["anomaly"].durations
+    durations += [(run.began + at, 1300.0 if at > 1400 else 1000.0, 1) for at in range(0, 1900, 5)]
+    run = replace(run, resources=readings, alerts={}, batched=["anomaly"])
+    failures = assemble(run, {"passed": True}, load_settings())["failures"]
+    assert any("batch_ms of anomaly grows" in each for each in failures) is grows
+    assert any("memory_mib of jvm grows" in each for each in failures)

@@ -1,4 +1,7 @@
-"""Whether what must stay as it is grows over a run: memory, lag, the length of batches, latency, files."""
+"""Whether what must stay as it is grows over a run: memory, lag, the length of batches, latency, files.
+
+A machine that is not ours alone does not stay as it is. Figures in units of time may grow as the CPU time of a piece of
+work does that is always the same: in an hour's run all stages of all batches took a third longer for ten minutes."""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ LIMITS = {
     "batch_ms": Limit(factor=1.2, amount=100),
     "latency_p50_ms": Limit(factor=1.2, amount=100),
     "files": Limit(factor=1.5, amount=40),
+    "work_ms": Limit(factor=float("inf"), amount=0),
 }
+_TIMED = ("lag_s", "batch_ms", "latency_p50_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +72,14 @@ def of_run(run: Run, series: Mapping[str, Any]) -> dict[str, Any]:
     was long enough to tell."""
     found: dict[str, dict[str, Any]] = {}
     failures = []
-    for figure, each in _figures(run, series).items():
-        told = {name: trend(seconds, values, LIMITS[figure]) for name, (seconds, values) in each.items()}
+    figures = _figures(run, series)
+    work = trend(*figures["work_ms"]["machine"], LIMITS["work_ms"])
+    slower = max(work.end / work.middle, 1.0) if work else 1.0
+    for figure, each in figures.items():
+        limit = LIMITS[figure]
+        if figure in _TIMED:
+            limit = Limit(factor=limit.factor * slower, amount=limit.amount * slower)
+        told = {name: trend(seconds, values, limit) for name, (seconds, values) in each.items()}
         found[figure] = {name: asdict(one) for name, one in told.items() if one}
         failures += [
             f"{figure} of {name} grows: {one.middle:,} in the middle of the run, {one.end:,} at its end"
@@ -91,6 +102,7 @@ def _figures(run: Run, series: Mapping[str, Any]) -> dict[str, dict[str, _Series
     lags = {name: lag for name, lag in timeline.lags(series).items() if name in run.batched}
     sampled = [at + run.began for at in series["seconds"]]
     return {
+        "work_ms": {"machine": (times, [each.work_ms for each in readings])},
         "memory_mib": {name: (times, [each.memory.get(name, 0.0) for each in readings]) for name in groups},
         "files": {name: (times, [float(each.files[name]) for each in readings]) for name in tables},
         "lag_s": {name: _by_slot(sampled, lag, begin, end) for name, lag in lags.items()},
