@@ -54,6 +54,8 @@ def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapp
     # A query begins where its checkpoint says, whatever kafka.source names.
     options["startingOffsets"] = json.dumps({kafka.transactions_topic: dict(start)}) if start else "earliest"
     client_of(options)  # raises what it does not know before the query starts
+    # Spark refuses a name that it finds in the active session, which may be another one that has registered it.
+    spark._jvm.SparkSession.setActiveSession(spark._jsparkSession)  # type: ignore[union-attr]
     spark.dataSource.register(ColumnarSource)
     return spark.readStream.format(NAME).options(**options).load()
 
