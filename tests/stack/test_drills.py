@@ -10,7 +10,7 @@ from fraudstream.drill.catalog import FAULTS
 from fraudstream.drill.rounds import ENOUGH_ROWS, run_round
 from fraudstream.stack.settings import free_ports, load_settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.alone, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.stack, pytest.mark.alone, pytest.mark.timeout(900)]
 DRILLS = ("kill_driver", "kill_connect", "checkpoint_deleted")
 
 
