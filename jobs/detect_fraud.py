@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     pipeline = load_pipeline(arguments.config)
     rules = load_rules(arguments.rules_file)
     # Before Spark starts.
-    require_alike(pipeline.shared_queries, _chosen(rules, arguments.rules, str(arguments.rules_file)))
+    _chosen(rules, arguments, pipeline)
     known = [rule.name for rule in rules]
     _require_known("--reset", arguments.reset, [*known, *pipeline.shared_queries, *_BESIDE_RULES])
     _require_known("--forget", arguments.forget, known)
@@ -50,8 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         queries.forget(pipeline, name)
     spark = build_session("detect_fraud")
     rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
-    chosen = _chosen(load_rules(arguments.rules_file), arguments.rules, str(arguments.rules_file))  # as it is by now
-    require_alike(pipeline.shared_queries, chosen)
+    chosen = _chosen(load_rules(arguments.rules_file), arguments, pipeline)  # as it is by now
     if arguments.until_caught_up:
         rollout.start(chosen, until_caught_up=True)
         code = run_until_stopped([], pipeline.progress, rollout, until_caught_up=True)
@@ -87,7 +86,8 @@ def _require_known(option: str, names: list[str], known: list[str]) -> None:
             raise ConfigError(f"{option}: there is no query {name!r} to start over; there are {', '.join(known)}.")
 
 
-def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
+def _chosen(rules: tuple[Rule, ...], arguments: argparse.Namespace, pipeline: Pipeline) -> list[Rule]:
+    names, file = arguments.rules, arguments.rules_file
     known = {rule.name: rule for rule in rules}
     for name in names:
         if name not in known:
@@ -97,6 +97,7 @@ def _chosen(rules: tuple[Rule, ...], names: list[str], file: str) -> list[Rule]:
     chosen = [known[name] for name in names] or [rule for rule in rules if rule.status in ("live", "shadow")]
     if not chosen:
         raise ConfigError(f"{file}: no rule is live, so there is nothing to run; set a rule's status to live.")
+    require_alike(pipeline.shared_queries, chosen)
     return chosen
 
 

@@ -124,9 +124,9 @@ class Pipeline:
         """The query that judges by a rule: a shared one, or one of the rule's name."""
         return next((query for query, rules in self.shared_queries.items() if rule in rules), rule)
 
-    def judged_by(self, query: str) -> Sequence[str]:
-        """The rules of a shared query; another judges by the rule of its name."""
-        return self.shared_queries.get(query, (query,))
+    def judged_by(self, name: str) -> Sequence[str]:
+        """The rules by which a query judges, or the query of a rule: those that share it, or the one of its name."""
+        return self.shared_queries.get(self.query_of(name), (name,))
 
 
 _SECTIONS = {"kafka": Kafka, "state": State, "triggers": Triggers, "upkeep": Upkeep}

@@ -47,9 +47,7 @@ class Place:
             return Query(pipeline.query_of(rules[0].name))
 
         def start_rules(spark, rules, pipeline, *, until_caught_up, judged):
-            alone = [rule for rule in rules if pipeline.query_of(rule.name) == rule.name]
-            groups = [[rule] for rule in alone] + [[rule for rule in rules if rule not in alone]]
-            return [start_query(spark, group, pipeline) for group in groups if group]
+            return [start_query(spark, own, pipeline) for own in rollouts.queries.by_query(rules, pipeline).values()]
 
         monkeypatch.setattr(rollouts, "take_over", take_over)
         for function in (start_query, start_rules):

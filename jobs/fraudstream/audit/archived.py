@@ -93,7 +93,7 @@ def compare_archive(
     wanted = {key: each for key, each in standing(done).items() if key not in waiting}
     counted = Counter(row.alert_id for row in rows)
     by_id = {row.alert_id: row for row in rows}
-    ours = {key: row for key, row in by_id.items() if _is_compared(row, topic)}
+    ours = {key: row for key, row in by_id.items() if is_compared(row, topic)}
     part.found("archived_missing", where, ids=sorted(wanted.keys() - by_id.keys()))
     part.found("archived_doubled", where, ids=sorted(key for key, count in counted.items() if count > 1))
     part.found("archived_extra", where, ids=sorted(ours.keys() - wanted.keys() - waiting))
@@ -103,7 +103,8 @@ def compare_archive(
     return part
 
 
-def _is_compared(row: Archived, topic: Topic) -> bool:
+def is_compared(row: Archived, topic: Topic) -> bool:
+    """Whether the row's message, if it is known, is among those of the topic that were read."""
     partition, offset = row.alert_partition, row.alert_offset
     return partition is None or offset is None or topic.covers(partition, offset)
 
@@ -112,7 +113,7 @@ def _is_right(row: Archived, wanted: Standing, topic: Topic) -> bool:
     if (row.status, row.revision, row.changed_by) != (wanted.status, wanted.revision, wanted.changed_by):
         return False
     # What an older message says is beyond the part of the topic that was read.
-    return not _is_compared(row, topic) or (row.payload == wanted.payload and row.agrees)
+    return not is_compared(row, topic) or (row.payload == wanted.payload and row.agrees)
 
 
 def _columns_agree(row: Mapping[str, Any]) -> bool:

@@ -22,7 +22,6 @@ from fraudstream.audit.bounds import (
     MIRROR,
     SHADOW_ARCHIVE,
     Bounds,
-    Topic,
     lost_checkpoints,
     rule_names,
     take_bounds,
@@ -255,7 +254,13 @@ def _alerts(
     topics = {query: topic.name for query, topic in bounds.alerts.items()}
     acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
     rows_of = {query: archived.archived_rows(pipeline.lake, _TABLES[query]) for query in topics}
-    old = {row.payload for query, each in rows_of.items() for row in each if _is_older(row, bounds.alerts[query])}
+    # Of those whose messages lie before the ones that were read.
+    old = {
+        row.payload
+        for query, each in rows_of.items()
+        for row in each
+        if not archived.is_compared(row, bounds.alerts[query])
+    }
     part = judged.compare_alerts(
         again,
         (message for each in messages.values() for message in each),
@@ -274,12 +279,6 @@ def _alerts(
         of_query = (rows_of[query], messages[query], topic, bounds.of(query), acknowledged[query])
         parts.append(archived.compare_archive(_TABLES[query], *of_query))
     return parts
-
-
-def _is_older(row: archived.Archived, topic: Topic) -> bool:
-    """Whether an archived alert's message lies before those that were read."""
-    at = (row.alert_partition, row.alert_offset)
-    return at[0] is not None and at[1] is not None and not topic.covers(at[0], at[1])
 
 
 def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], messages: list[judged.Message]) -> Part:

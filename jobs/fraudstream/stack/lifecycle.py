@@ -16,7 +16,7 @@ from fraudstream.stack import access, connect, guard, kafka, offsets, postgres, 
 from fraudstream.stack.artifacts import debezium_plugin, jars, require_locked
 from fraudstream.stack.java import require_java
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, forget, log_file, pid_of, require_free_ports, tail
-from fraudstream.stack.queries import held_checkpoints, held_queries, query_states
+from fraudstream.stack.queries import held_checkpoints, query_states
 from fraudstream.stack.settings import StackSettings
 from fraudstream.stack.status import status
 
@@ -168,7 +168,7 @@ def _refuse_drivers(home: Path) -> None:
     if not held:
         return
     pid, states = query_states(str(home / "progress"))
-    whose = f" (pid {pid})" if pid is not None and states.keys() & set(held_queries(home / "checkpoints")) else ""
+    whose = f" (pid {pid})" if pid is not None and states.keys() & set(held) else ""
     raise StackError(
         f"{', '.join(held)}: a driver{whose} runs on these checkpoints in {home}; nothing is deleted. Stop the job "
         "first (Ctrl-C where it runs), then repeat."

@@ -49,13 +49,19 @@ def start_rules(
     for rule in rules:
         take_over(spark, rule, pipeline)
         record_missing(spark, rule, pipeline)
-    of_query: dict[str, list[Rule]] = {}
-    for rule in rules:
-        of_query.setdefault(pipeline.query_of(rule.name), []).append(rule)
+    of_query = by_query(rules, pipeline)
     judged = {} if judged is None else judged
     judged |= {query: have_state(own) for query, own in of_query.items()}
     spark.streams.addListener(progress.BatchListener(pipeline.progress, judged))
     return [start_query(spark, own, pipeline, until_caught_up=until_caught_up) for own in of_query.values()]
+
+
+def by_query(rules: Sequence[Rule], pipeline: Pipeline) -> dict[str, list[Rule]]:
+    """The rules by the query that judges by them."""
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        found.setdefault(pipeline.query_of(rule.name), []).append(rule)
+    return found
 
 
 def have_state(rules: Sequence[Rule]) -> dict[str, bool]:

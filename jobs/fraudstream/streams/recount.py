@@ -47,7 +47,7 @@ def _fold_counts(
 ) -> dict[str, int]:
     rule, checkpoint = versions[-1].rule, pipeline.checkpoint(versions[-1].rule.name)
     seeds, names = stored_seeds(checkpoint, versions), counts_of(rule)
-    sharing = pipeline.judged_by(pipeline.query_of(rule.name))
+    sharing = pipeline.judged_by(rule.name)
     place, count = sharing.index(rule.name), len(sharing)
     max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
 

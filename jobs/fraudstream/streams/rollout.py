@@ -114,14 +114,14 @@ class Rollout:
                 self._stop(name)
                 del self._rules[name], self._queries[name]
                 _say(f"{name}: stopped; what comes now it judges when it is live again")
-        changed: dict[str, list[Rule]] = {}
+        changed: list[Rule] = []
         for name, rule in rules.items():
             running = self._rules.get(name)
             if running is not None and _runs_alike(running, rule):
                 self._rules[name] = rule
             elif running is not None or rule.status in RUNNING:
-                changed.setdefault(self._pipeline.query_of(name), []).append(rule)
-        for own in changed.values():
+                changed.append(rule)
+        for own in queries.by_query(changed, self._pipeline).values():
             self._begin(own, late=True)
 
     def _begin(self, rules: Sequence[Rule], *, late: bool, until_caught_up: bool = False) -> None:

@@ -17,7 +17,7 @@ def start_over(pipeline: Pipeline, query: str, tables: Iterable[str] = ()) -> No
     """Delete the query's checkpoint, its rules' progress and these tables of the lake, which it alone writes. An empty
     checkpoint says that it was asked for (require_not_gone). Raises GuardError while another driver runs it, before
     anything is deleted."""
-    checkpoint, rules = pipeline.checkpoint(query), pipeline.judged_by(pipeline.query_of(query))
+    checkpoint, rules = pipeline.checkpoint(query), pipeline.judged_by(query)
     for name in rules:
         hold_rule(pipeline, name)
     for table in tables:

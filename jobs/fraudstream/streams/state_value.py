@@ -7,15 +7,15 @@ passes through both as it is.
 
 from __future__ import annotations
 
-import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
 import numpy as np
 
+from fraudstream.rulebook.versions import pack_states, unpack_states
+
 SCHEMA = "histories string"
 FORMAT = 3  # of the text and of the seeds beside it; a checkpoint says which one it was made with
-_SIZE = struct.Struct("<Q")
 
 
 def as_text(value: bytes) -> str:
@@ -35,19 +35,9 @@ def of_text(text: str) -> bytes:
 
 def joined(values: Sequence[bytes]) -> bytes:
     """The values of the rules that share a query as one; a rule's alone is as it is."""
-    if len(values) == 1:
-        return values[0]
-    return b"".join(part for value in values for part in (_SIZE.pack(len(value)), value))
+    return values[0] if len(values) == 1 else pack_states(dict(enumerate(values)))
 
 
 def separated(value: bytes, count: int) -> list[bytes]:
     """The values of which `joined` made one, in their order."""
-    if count == 1:
-        return [value]
-    values, place = [], 0
-    for _ in range(count):
-        (size,) = _SIZE.unpack_from(value, place)
-        place += _SIZE.size
-        values.append(value[place : place + size])
-        place += size
-    return values
+    return [value] if count == 1 else [*unpack_states(value).values()]

@@ -58,7 +58,7 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
 
 def _made_with(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[str, str | int]:
     topic = pipeline.kafka.transactions_topic
-    sharing = pipeline.judged_by(pipeline.query_of(rule.name))
+    sharing = pipeline.judged_by(rule.name)
     made_with: dict[str, str | int] = {
         **({"rule_version": rule.version} if len(sharing) == 1 else {"shared_by": ", ".join(sharing)}),
         "topic": topic, "topic_id": topic_id(spark, pipeline.kafka, topic), **masked_with(pipeline.mask),
