@@ -134,15 +134,18 @@ def test_a_report_has_the_median_and_spread_of_each_system_beside_the_raw_read(s
 def test_growth_is_told_by_users_and_by_cores(settings, tmp_path):
     results = [
         result("ours_large", 4), result("ours_large", 2, users=1_000_000), result("ours_large_one_core", 3),
-        result("streams", 5), result("ours_large", 9, form="compact"),
+        result("streams", 5), result("ours_large", 9, form="compact"), result("ours_large_cluster", 2),
     ]  # fmt: skip
     report = write_report(tmp_path, assembled(results, settings))
     found = report["scaling"]
     assert [*found["users"]] == ["ours_large"]
     by_users = found["users"]["ours_large"]
     assert {users: each["median"] for users, each in by_users.items()} == {"9,000": 400, "1,000,000": 200}
-    assert {cores: each["median"] for cores, each in found["cores"]["ours_large"].items()} == {"1": 300, "2": 400}
-    assert "1,000,000 users" in (tmp_path / "report.html").read_text()
+    by_cores = {cores: each["median"] for cores, each in found["cores"]["ours_large"].items()}
+    assert by_cores == {"1 core": 300, "2 cores": 400, "2 executors": 200}
+    page = (tmp_path / "report.html").read_text()
+    assert ">1,000,000 users<" in page
+    assert ">2 executors<" in page
 
 
 def latency(failures: list[str]) -> dict[str, Any]:

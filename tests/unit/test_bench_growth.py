@@ -143,4 +143,4 @@ def test_parts_stand_in_the_report_by_step_and_their_failures_fail_it(settings, 
 
 
 def test_all_parts_are_known_by_name():
-    assert set(PARTS) == {"latency", "capture", "mirror", "growth", "agents"}
+    assert set(PARTS) == {"latency", "capture", "mirror", "growth", "agents", "ablation"}

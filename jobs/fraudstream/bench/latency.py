@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -27,9 +27,9 @@ RATE = 2000
 SECONDS = 240
 # Of what the check could have found, which no figure here depends on: of all rows it would take minutes a rule.
 _POWER_ROWS = 20_000
-_RULES = ("anomaly", "velocity", "high_amount")
+RULES = ("anomaly", "velocity", "high_amount")
 # With its own, anomaly alerts no more after four minutes of the exercise's rows.
-_PARAMETERS = {"anomaly": {"factor": 1.95}}
+PARAMETERS = {"anomaly": {"factor": 1.95}}
 
 
 @dataclass(frozen=True)
@@ -37,33 +37,33 @@ class Judging:
     """The rules of a run, and the queries that some of them share (conf/pipeline.yaml)."""
 
     rules: tuple[str, ...]
-    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shared: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 STEPS: Mapping[str, Judging] = {
-    "together": Judging(_RULES),
-    "together, one query for both with state": Judging(_RULES, {"windows": ["anomaly", "velocity"]}),
-    **{f"{rule} alone": Judging((rule,)) for rule in _RULES},
+    "together": Judging(RULES),
+    "together, one query for both with state": Judging(RULES, {"windows": ["anomaly", "velocity"]}),
+    **{f"{rule} alone": Judging((rule,)) for rule in RULES},
 }
 
 
 def measure(user: StackSettings, home: Path, judging: Judging, seconds: int = SECONDS) -> dict[str, Any]:
     """The figures of `measured` for rules of conf/rules.yaml."""
     home.mkdir(parents=True, exist_ok=True)
-    write_rules(home / "rules.yaml", judging.rules, _PARAMETERS)
-    return measured(user, home, home / "rules.yaml", seconds, judging.shared)[0]
+    write_rules(home / "rules.yaml", judging.rules, PARAMETERS)
+    return measured(user, home, home / "rules.yaml", seconds, {SETTING: judging.shared})[0]
 
 
 def measured(
-    user: StackSettings, home: Path, file: Path, seconds: int, shared: Mapping[str, Sequence[str]] | None = None
+    user: StackSettings, home: Path, file: Path, seconds: int, changes: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], tuple[float, float]]:
     """Latencies in ms by rule and stage (check.latency.STAGES), length of batches, seconds from the start of the driver
     to its first batch, and the share of the CPU that was idle, while the rules of the file, the archive and the mirror
-    run on RATE rows/s; `failures` of the check in words. And between which epoch seconds that was measured. Uses the
-    stack's usual ports."""
+    run on RATE rows/s; `failures` of the check in words. And between which epoch seconds that was measured. `changes`
+    are of conf/pipeline.yaml. Uses the stack's usual ports."""
     os.environ["FRAUDSTREAM_HOME"] = str(home)
     config = home / "pipeline.yaml"
-    write_variant(config, {SETTING: {query: [*rules] for query, rules in (shared or {}).items()}})
+    write_variant(config, changes or {})
     settings, pipeline, loaded = load_settings(home), load_pipeline(config), load_rules(file)
     options = Options(profile="exercise", seconds=seconds, rate=RATE, seed=0, rules_file=file, config_file=config)
 

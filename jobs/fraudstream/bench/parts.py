@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import agents, arrivals, capture, growth, latency, mirror, setups
+from fraudstream.bench import ablation, agents, arrivals, capture, growth, latency, mirror, setups
 from fraudstream.bench.tables import Table
 from fraudstream.stack.settings import StackSettings
 
@@ -41,12 +41,17 @@ def _agents(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
     return agents.measure(user, home / "agents", agents.STEPS[step])
 
 
+def _ablation(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    return ablation.measure(user, home, ablation.STEPS[step])
+
+
 _ALL = (
     Part("latency", tuple(latency.STEPS), _latency),
     Part("capture", tuple(setups.STEPS), _capture),
     Part("mirror", tuple(mirror.STEPS), _mirror),
     Part("growth", tuple(growth.STEPS), _growth),
     Part("agents", tuple(agents.STEPS), _agents),
+    Part("ablation", tuple(ablation.STEPS), _ablation),
 )
 PARTS: Mapping[str, Part] = {part.name: part for part in _ALL}
 
@@ -64,5 +69,6 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         agents.table(report["agents"]),
         arrivals.table(report["capture"]),
         mirror.table(report["mirror"]),
+        ablation.table(report["ablation"]),
     )
     return [table for table in every if table.rows]

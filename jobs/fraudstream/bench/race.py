@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,14 @@ def race(settings: StackSettings, system: System, topic: Topic, patience_s: floa
     }  # fmt: skip
 
 
-def race_raw_read(settings: StackSettings, topic: Topic, patience_s: float) -> dict[str, Any]:
-    """As `race`, of Spark reading the topic and nothing else; it has no alerts."""
+def race_raw_read(
+    settings: StackSettings, topic: Topic, patience_s: float, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """As `race`, of Spark reading the topic and nothing else, which has no alerts; `changes` of conf/pipeline.yaml."""
     meter, failed = Meter(), None
     with _task(settings, None, topic) as task:
         result, points = task.folder / "batches.json", np.zeros((0, 2))
-        command, began = raw_read(task, result), time.time()
+        command, began = raw_read(task, result, changes or {}), time.time()
         try:
             with program(RAW_READ, command, task.log, task.folder) as child:
                 while not child.ended_well():

@@ -49,6 +49,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "raw_read": raw,
         "latency_ms": measured["latency"], "capture": measured["capture"], "mirror": measured["mirror"],
         "growth": growth.with_memory(measured["growth"]), "agents": measured["agents"],
+        "ablation": measured["ablation"],
         "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
@@ -71,17 +72,18 @@ def _failures(systems: Sequence[Result], measured: Mapping[str, Any]) -> list[st
 
 
 def scaling(systems: Sequence[Result]) -> dict[str, Any]:
-    """Steady rates of a system that was raced on several numbers of users, or of ours on one core and on two; by users
-    and by cores."""
+    """Steady rates of a system that was raced on several numbers of users, or of ours on one core, on two, and in two
+    executors of a core each; by users and by cores."""
     users: dict[str, dict[str, Any]] = defaultdict(dict)
     for entry in systems:
         if (entry["profile"], entry["form"]) == (PROFILES[0], FORMS[0]) and entry["steady_per_s"]:
             users[entry["system"]][f"{entry['users']:,}"] = entry["steady_per_s"]
     fewest = f"{USERS[0]:,}"
+    ways = {"_one_core": "1 core", "": "2 cores", "_cluster": "2 executors"}
     cores = {
-        name: {"1": users[f"{name}_one_core"][fewest], "2": users[name][fewest]}
+        name: {way: users[name + end][fewest] for end, way in ways.items() if fewest in users.get(name + end, {})}
         for name in list(users)
-        if fewest in users[name] and fewest in users.get(f"{name}_one_core", {})
+        if fewest in users.get(f"{name}_one_core", {})
     }
     return {"users": {name: found for name, found in users.items() if len(found) > 1}, "cores": cores}
 

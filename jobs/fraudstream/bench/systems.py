@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from fraudstream.bench.processes import Command, python_module
 from fraudstream.stack.settings import REPOSITORY, StackSettings
 
 PEERS = REPOSITORY / "peers"
+SUBMIT_ARGUMENTS = "SPARK_SUBMIT_ARGS"
+_MASTER = "local[2]"
 _SURVIVES = {False: "nothing", True: "state and position"}
 
 
@@ -69,12 +72,17 @@ def lines_of_code(system: System) -> int | None:
     return sum(bool(line) and not line.startswith(("#", "//", "/*", "*")) for line in lines)
 
 
-def spark_environment(task: Task, cores: int = 2) -> dict[str, str]:
-    """What the environment of one of our own programs has beside ours."""
+def submit_arguments(settings: Mapping[str, str]) -> str:
+    """What the variable SUBMIT_ARGUMENTS has for these settings of Spark's."""
+    return shlex.join(word for name, value in settings.items() for word in ("--conf", f"{name}={value}"))
+
+
+def spark_environment(task: Task, master: str = _MASTER, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the environment of one of our own programs has beside ours; `settings` are Spark's, over those of conf/."""
     return {
         "PYTHONPATH": str(REPOSITORY / "jobs"), "FRAUDSTREAM_HOME": str(task.folder),
         "KAFKA_PORT": str(task.settings.kafka_port), "STACK_PROFILE": "open", "KAFKA_CLIENT_PROPERTIES": "",
-        "SPARK_SUBMIT_ARGS": f"--master local[{cores}]",
+        SUBMIT_ARGUMENTS: f"--master {master} {submit_arguments(settings or {})}",
     }  # fmt: skip
 
 
@@ -85,23 +93,25 @@ def _pipeline(task: Task, changes: Mapping[str, Any]) -> Path:
     return path
 
 
-def raw_read(task: Task, result: Path) -> Command:
-    """Spark reading the topic and nothing else, into the file `result`."""
+def raw_read(task: Task, result: Path, changes: Mapping[str, Any]) -> Command:
+    """Spark reading the topic and nothing else, into the file `result`; `changes` of conf/pipeline.yaml."""
     plain = python_module(
-        "fraudstream.bench.raw_read", "--config", str(_pipeline(task, {})), "--result", str(result),
+        "fraudstream.bench.raw_read", "--config", str(_pipeline(task, changes)), "--result", str(result),
         "--checkpoint", str(task.folder / "checkpoint"),
     )  # fmt: skip
     return Command(plain.words, {**plain.environment, **spark_environment(task)})
 
 
-def _ours(*rules: str, cores: int = 2, **changes: Any) -> Callable[[Task], Command]:
-    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot."""
+def _ours(
+    *rules: str, master: str = _MASTER, spark: Mapping[str, str] | None = None, **changes: Any
+) -> Callable[[Task], Command]:
+    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot, `spark` are Spark's own."""
 
     def start(task: Task) -> Command:
         config = _pipeline(task, {name.replace("__", "."): value for name, value in changes.items()})
         write_rules(task.folder / "rules.yaml", rules)
         words: list[str | Path] = [sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", config]
-        return Command([*words, "--rules-file", task.folder / "rules.yaml"], spark_environment(task, cores))
+        return Command([*words, "--rules-file", task.folder / "rules.yaml"], spark_environment(task, master, spark))
 
     return start
 
@@ -136,7 +146,8 @@ def _peer(
 
 
 def our(name: str, *rules: str, **changes: Any) -> System:
-    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot."""
+    """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot, `master` and `spark` (a
+    mapping) are Spark's."""
     return System(
         name=name, language="Python on Spark", fault_tolerant=True, survives=_SURVIVES[True],
         start=_ours(*rules, **changes), code=[f"jobs/fraudstream/rules/{rule}.py" for rule in rules], rules=rules,
@@ -158,7 +169,9 @@ _ALL = (
     our("ours", "anomaly"),
     # As to catch up: a batch costs the columnar reader about the same however many rows it has.
     our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
-    our("ours_large_one_core", "anomaly", cores=1, kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_large_one_core", "anomaly", master="local[1]", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    # A driver and two executors, each a process of its own with a core.
+    our("ours_large_cluster", "anomaly", master="local-cluster[2,1,2048]", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_built_in", "anomaly", kafka__reader="built-in"),
     our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_velocity", "velocity"),

@@ -1,0 +1,232 @@
+"""What each setting of conf/ is worth: left out alone, while a topic is replayed, while it is only read, and live."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fraudstream.bench import latency
+from fraudstream.bench.broker import broker, own_settings
+from fraudstream.bench.dataset import DataSet
+from fraudstream.bench.figures import spread
+from fraudstream.bench.ours import write_rules
+from fraudstream.bench.race import race, race_raw_read
+from fraudstream.bench.systems import SUBMIT_ARGUMENTS, our, submit_arguments
+from fraudstream.bench.tables import Table
+from fraudstream.bench.topics import Topic, filled
+from fraudstream.stack.settings import REPOSITORY, StackSettings
+
+Kind = Literal["replay", "raw read", "live"]
+RUNS = 3
+_RULE = "anomaly"
+_LARGE = "750000"  # as the race's fastest has it
+_EVENTS = 3_000_000
+_PATIENCE_S = 120.0
+_SECONDS = 120
+_FIGURES = ("time", "cpu")
+_JAVA = "spark.driver.extraJavaOptions"
+_STATE = "spark.sql.streaming.stateStore.rocksdb."
+_CHECKPOINTS = "org.apache.spark.sql.execution.streaming.checkpointing.FileContextBasedCheckpointFileManager"
+
+
+def java_options(file: Path, *without: str) -> str:
+    """The driver's Java options in a file of Spark settings, but for those that begin with one of these."""
+    lines = (line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines())
+    given = next(line[1] for line in lines if line and line[0] == _JAVA)
+    return " ".join(option for option in given.split() if not option.startswith(without))
+
+
+def _without_java(*options: str) -> dict[str, str]:
+    return {_JAVA: java_options(REPOSITORY / "conf" / "spark-defaults.conf", *options)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is left out, and what stands in its place: values of conf/pipeline.yaml and Spark's."""
+
+    without: str
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+    spark: Mapping[str, str] = field(default_factory=dict)
+
+
+AS_IT_IS = Variant("nothing")
+_JVM = (
+    Variant("ParallelGC and -Xmn1g", spark=_without_java("-XX:+UseParallelGC", "-Xmn")),
+    Variant("compiling huge methods", spark=_without_java("-XX:-DontCompileHugeMethods")),
+    Variant("late optimising compiler", spark=_without_java("-XX:Tier4")),
+)
+_STORE = (
+    Variant("changelog checkpoints", spark={f"{_STATE}changelogCheckpointing.enabled": "false"}),
+    Variant("not counting rows of state", spark={f"{_STATE}trackTotalNumberOfRows": "true"}),
+    Variant("checkpoints by FileSystem", spark={"spark.sql.streaming.checkpointFileManagerClass": _CHECKPOINTS}),
+)
+VARIANTS: Mapping[Kind, Sequence[Variant]] = {
+    "replay": (
+        AS_IT_IS,
+        Variant("columnar reader", {"kafka.reader": "built-in"}),
+        Variant("large Arrow batches", spark={"spark.sql.execution.arrow.maxRecordsPerBatch": "10000"}),
+        *_JVM, *_STORE,
+    ),
+    "raw read": (
+        AS_IT_IS,
+        Variant("records of a poll", {"kafka.source.kafka.max.poll.records": "500"}),
+        Variant("bytes of a partition", {"kafka.source.kafka.max.partition.fetch.bytes": "1048576"}),
+        Variant("bytes of a fetch", {"kafka.source.kafka.fetch.max.bytes": "52428800"}),
+    ),
+    "live": (
+        AS_IT_IS,
+        Variant("columnar reader", {"kafka.reader": "built-in"}),
+        Variant("short fetch wait", {"kafka.source.kafka.fetch.max.wait.ms": "500"}),
+        Variant("FAIR scheduler", spark={"spark.scheduler.mode": "FIFO"}),
+        Variant("slow polling of idle queries", spark={"spark.sql.streaming.pollingDelay": "10ms"}),
+        Variant("large cache of generated code", spark={"spark.sql.codegen.cache.maxEntries": "100"}),
+        Variant("plain cached batches", spark={"spark.sql.inMemoryColumnarStorage.compressed": "true"}),
+        Variant("one snapshot partition of Delta", spark={"spark.databricks.delta.snapshotPartitions": "50"}),
+        *_JVM, *_STORE,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a variant."""
+
+    kind: Kind
+    variant: Variant
+    run: int
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return f"{self.kind} without {self.variant.without}, run {self.run}"
+
+
+# They take turns, so that an hour in which the machine is slow is no variant's alone.
+STEPS: Mapping[str, Case] = {
+    case.name: case
+    for kind, variants in VARIANTS.items()
+    for run in range(1, RUNS + 1)
+    for case in (Case(kind, variant, run) for variant in variants)
+}
+
+
+def measure(user: StackSettings, home: Path, case: Case) -> dict[str, Any]:
+    """kind, without, run; `time` and `cpu`, of which less is better (of a replay and a read: us an event, steady, and
+    CPU seconds per million events; live: ms from commit to velocity's alert, median, and the share of the CPU that was
+    busy); None where nothing was seen. `failures` in words."""
+    found = _MEASURES[case.kind](user, home, case.variant)
+    return {"kind": case.kind, "without": case.variant.without, "run": case.run, **found}
+
+
+def _replay(user: StackSettings, home: Path, variant: Variant) -> dict[str, Any]:
+    changes = {"kafka.source.maxOffsetsPerTrigger": _LARGE, **variant.pipeline}
+    system = our("ablation", _RULE, spark=variant.spark, **changes)
+    with _topic(home) as (settings, topic):
+        found = race(settings, system, topic, _PATIENCE_S)
+    unequal = f"{found['missing']:,} alerts missing, {found['extra']:,} too much"
+    return _of_race(found, [] if found["equal"] else [unequal])
+
+
+def _raw_read(user: StackSettings, home: Path, variant: Variant) -> dict[str, Any]:
+    with _topic(home) as (settings, topic):
+        return _of_race(race_raw_read(settings, topic, _PATIENCE_S, variant.pipeline), [])
+
+
+def _of_race(found: Mapping[str, Any], failures: list[str]) -> dict[str, Any]:
+    steady = found["steady_per_s"]
+    return {
+        "time": round(1e6 / steady, 3) if steady else None, "cpu": found["cpu_s_per_million"],
+        "failures": [*([found["failed"]] if found["failed"] else []), *failures],
+    }  # fmt: skip
+
+
+def _live(user: StackSettings, home: Path, variant: Variant) -> dict[str, Any]:
+    folder = home / "ablation"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rules(folder / "rules.yaml", latency.RULES, latency.PARAMETERS)
+    with _spark(variant.spark):
+        found, _ = latency.measured(user, folder, folder / "rules.yaml", _SECONDS, variant.pipeline)
+    idle = found["idle_share"]
+    return {
+        "time": found["rules"]["velocity"]["latency_ms"]["p50"],
+        "cpu": None if idle is None else round(1 - idle, 3), "failures": found["failures"],
+    }  # fmt: skip
+
+
+_MEASURES: Mapping[Kind, Callable[[StackSettings, Path, Variant], dict[str, Any]]] = {
+    "replay": _replay, "raw read": _raw_read, "live": _live,
+}  # fmt: skip
+
+
+@contextmanager
+def _topic(home: Path) -> Iterator[tuple[StackSettings, Topic]]:
+    settings, data = own_settings(home), DataSet(events=_EVENTS)
+    with broker(settings):
+        yield settings, filled(settings, data, lambda text: print(text, flush=True))
+
+
+@contextmanager
+def _spark(settings: Mapping[str, str]) -> Iterator[None]:
+    """Spark settings for the drivers that the block starts."""
+    before = os.environ.pop(SUBMIT_ARGUMENTS, None)
+    os.environ[SUBMIT_ARGUMENTS] = submit_arguments(settings)
+    try:
+        yield
+    finally:
+        del os.environ[SUBMIT_ARGUMENTS]
+        if before is not None:
+            os.environ[SUBMIT_ARGUMENTS] = before
+
+
+def compared(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """An entry per variant: kind, without, runs, the spread of time and cpu, and the verdict on the setting that it
+    leaves out: "helps" where every run without it took longer, or more CPU, than each with it, "costs" where every one
+    took less, both where they differ, else "within the noise"; None of nothing left out, and where nothing was seen."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for each in found.values():
+        groups[each["kind"], each["without"]].append(each)
+    entries = [
+        {"kind": kind, "without": without, "runs": len(group), "failed": any(each["failures"] for each in group),
+         **{name: spread(each[name] for each in group) for name in _FIGURES}}
+        for (kind, without), group in groups.items()
+    ]  # fmt: skip
+    usual = {entry["kind"]: entry for entry in entries if entry["without"] == AS_IT_IS.without}
+    for entry in entries:
+        is_usual = entry["without"] == AS_IT_IS.without
+        entry["verdict"] = None if is_usual else _verdict(usual.get(entry["kind"]), entry)
+    return entries
+
+
+def _verdict(usual: Mapping[str, Any] | None, other: Mapping[str, Any]) -> str | None:
+    pairs = [(usual[name], other[name]) for name in _FIGURES if usual and usual[name] and other[name]]
+    if not pairs:
+        return None
+    helps = any(with_it["max"] < without["min"] for with_it, without in pairs)
+    costs = any(with_it["min"] > without["max"] for with_it, without in pairs)
+    return " and ".join(word for word, holds in (("helps", helps), ("costs", costs)) if holds) or "within the noise"
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The results for a reader."""
+    header = ["measured", "without", "runs", "time", "min", "max", "CPU", "min", "max", "the setting"]
+    rows = [
+        [entry["kind"], entry["without"], entry["runs"], *_shown(entry["time"]), *_shown(entry["cpu"]),
+         "failed" if entry["failed"] else entry["verdict"]]
+        for entry in compared(found)
+    ]  # fmt: skip
+    caption = (
+        "conf/ as it is, and with one setting at its default. Replay (the anomaly rule) and raw read of a topic: us an "
+        "event, once warm, and CPU seconds per million events. Live, all rules with archive and mirror at 2,000 rows a "
+        "second: ms from commit to velocity's alert, median, and the share of the CPU that was busy. A setting helps "
+        "where every run without it was worse than each with it."
+    )
+    return Table("What each setting is worth", header, rows, caption)
+
+
+def _shown(figures: Mapping[str, float] | None) -> list[float | None]:
+    return [figures[name] if figures else None for name in ("median", "min", "max")]
