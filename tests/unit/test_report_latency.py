@@ -60,6 +60,15 @@ def of_three(stamps: Stamps) -> Latencies:
     return found
 
 
+def test_from_the_record_on_an_alert_takes_what_is_left_of_those_whose_record_was_seen():
+    found = of_three(Stamps())
+    found.add(alert(9, COMMITTED, None, 3, 77), MS + 999)  # a record that was not seen
+    begin = MS / 1000
+    assert latency.since_record(found, (begin, begin + 1)).tolist() == [122, 170, 165]
+    assert latency.since_record(found, (begin + 0.005, begin + 0.015)).tolist() == [170]
+    assert latency.since_record(Latencies(), (0, 1)).tolist() == []
+
+
 def test_stages_are_the_medians_of_what_lies_between_two_moments():
     found = of_three(Stamps())
     batches = [Batch(MS - 500, {0: 0, 1: 9}), Batch(MS + 40, {0: 1, 1: 9}), Batch(MS + 140, {0: 5, 1: 9})]

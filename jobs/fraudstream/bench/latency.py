@@ -80,7 +80,8 @@ def measured(
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rules": {
-            name: {"alerts": rule["kafka"], "latency_ms": rule["latency_warm_ms"], "stages_ms": rule["stages_ms"],
+            name: {"alerts": rule["kafka"], "latency_ms": rule["latency_warm_ms"],
+                   "record_to_alert_ms": rule["record_to_alert_ms"], "stages_ms": rule["stages_ms"],
                    "batch_ms": report["queries"][name]["batch_ms"]}
             for name, rule in report["rules"].items()
         },
@@ -99,10 +100,12 @@ def _idle(run: Run) -> float | None:
 def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """The results for a reader."""
     names = ["p50", "p95", "p99"]
-    header = ["rules", "rule", *names, *STAGES.values(), "batch p50", "CPU idle", "first batch"]
+    header = ["rules", "rule", *names, *STAGES.values(), "record to alert p50", "its p99", "batch p50", "CPU idle",
+              "first batch"]  # fmt: skip
     rows = [
         [step, rule, *(each["latency_ms"][name] for name in names), *each["stages_ms"].values(),
-         each["batch_ms"]["p50"], share(run["idle_share"]), f"{run['first_batch_s']} s"]
+         *(each["record_to_alert_ms"][name] for name in ("p50", "p99")), each["batch_ms"]["p50"],
+         share(run["idle_share"]), f"{run['first_batch_s']} s"]
         for step, run in found.items() for rule, each in run["rules"].items()
     ]  # fmt: skip
     caption = (

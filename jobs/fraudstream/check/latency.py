@@ -122,6 +122,14 @@ def stages(alerts: Latencies, batches: Sequence[Batch], window: tuple[float, flo
     return {name: None if name == "topic_to_batch" and not batches else value for name, value in found.items()}
 
 
+def since_record(alerts: Latencies, window: tuple[float, float]) -> Numbers:
+    """ms from the record's stamp in the topic to the alert's in Kafka, of the alerts on changes committed in the window
+    (epoch seconds) whose record was seen."""
+    committed, waited = alerts.committed(), np.array(alerts.at) - np.array(alerts.arrived)
+    chosen: Numbers = waited[(committed >= window[0]) & (committed < window[1]) & ~np.isnan(waited)]
+    return chosen
+
+
 def _begun(alerts: Latencies, batches: Sequence[Batch]) -> Numbers:
     """When each alert's batch began, epoch ms; NaN for one that is not known."""
     partitions, offsets = np.array(alerts.partition), np.array(alerts.offset)

@@ -76,7 +76,10 @@ def assemble(run: Run, checked: Mapping[str, Any], settings: StackSettings, seri
 
 def _speed(run: Run, rule: str) -> dict[str, Any]:
     alerts = run.alerts.get(rule, Latencies())
-    return {"latency_warm_ms": timeline.percentiles(alerts.between(*run.warm))}
+    return {
+        "latency_warm_ms": timeline.percentiles(alerts.between(*run.warm)),
+        "record_to_alert_ms": timeline.percentiles(latency.since_record(alerts, run.warm)),
+    }
 
 
 def _stages(run: Run, rule: str) -> dict[str, int | None]:
