@@ -34,15 +34,16 @@ PARAMETERS = {"anomaly": {"factor": 1.95}}
 
 @dataclass(frozen=True)
 class Judging:
-    """The rules of a run, and the queries that some of them share (conf/pipeline.yaml)."""
+    """The rules of a run, and what else than conf/pipeline.yaml has."""
 
     rules: tuple[str, ...]
-    shared: Mapping[str, list[str]] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 STEPS: Mapping[str, Judging] = {
     "together": Judging(RULES),
-    "together, one query for both with state": Judging(RULES, {"windows": ["anomaly", "velocity"]}),
+    "together, mirror every 10 s": Judging(RULES, {"triggers.mirror_transactions": "10 seconds"}),
+    "together, one query for both with state": Judging(RULES, {SETTING: {"windows": ["anomaly", "velocity"]}}),
     **{f"{rule} alone": Judging((rule,)) for rule in RULES},
 }
 
@@ -51,7 +52,7 @@ def measure(user: StackSettings, home: Path, judging: Judging, seconds: int = SE
     """The figures of `measured` for rules of conf/rules.yaml."""
     home.mkdir(parents=True, exist_ok=True)
     write_rules(home / "rules.yaml", judging.rules, PARAMETERS)
-    return measured(user, home, home / "rules.yaml", seconds, {SETTING: judging.shared})[0]
+    return measured(user, home, home / "rules.yaml", seconds, judging.changes)[0]
 
 
 def measured(
