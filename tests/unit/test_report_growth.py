@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fraudstream.check.growth import Limit, trend
+from fraudstream.check.latency import Latencies
 from fraudstream.check.resources import Resources
 from fraudstream.check.soak import assemble
 from fraudstream.stack.settings import load_settings
@@ -82,3 +83,20 @@ def test_what_takes_time_may_grow_as_the_same_work_does_and_what_does_not_may_no
     failures = assemble(run, {"passed": True}, load_settings())["failures"]
     assert any("batch_ms of anomaly grows" in each for each in failures) is grows
     assert any("memory_mib of jvm grows" in each for each in failures)
+
+
+def test_a_rule_that_stopped_alerting_fails_no_soak_but_one_without_batches_does():
+    run = made_up_run(1900)
+    readings = [
+        Resources(at=run.began + at, idle=0.2, work_ms=10.0, files={}, memory={"jvm": 2000.0}, disk={})
+        for at in range(0, 1900, 10)
+    ]
+    begun = [(run.began + at, 1000.0, 1) for at in range(0, 1900, 5)]
+    run.progress["anomaly"].durations += begun
+    run = replace(run, resources=readings, alerts={"anomaly": Latencies()}, batched=["anomaly"])
+    report = assemble(run, {"passed": True}, load_settings())
+    assert report["untold"] == ["latency_p50_ms of anomaly: too few readings to tell"]
+    assert not [failure for failure in report["failures"] if "latency" in failure or "batch_ms" in failure]
+    del run.progress["anomaly"].durations[-len(begun) :]
+    failures = assemble(run, {"passed": True}, load_settings())["failures"]
+    assert "batch_ms of anomaly: too few readings to tell" in failures

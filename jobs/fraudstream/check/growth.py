@@ -41,6 +41,8 @@ LIMITS = {
     "work_ms": Limit(factor=float("inf"), amount=0),
 }
 _TIMED = ("lag_s", "batch_ms", "latency_p50_ms")
+# A rule may have nothing to alert on for most of a run; its lag and its batches are told all the same.
+_MAY_LACK = ("latency_p50_ms",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,9 @@ def trend(seconds: Sequence[float], values: Sequence[float], limit: Limit) -> Tr
 
 def of_run(run: Run, series: Mapping[str, Any]) -> dict[str, Any]:
     """{figure: {of what: trend}} of a run, with `failures`: in words what grows, or could not be told, where the run
-    was long enough to tell."""
+    was long enough to tell; and `untold`: what could not be told, and need not be."""
     found: dict[str, dict[str, Any]] = {}
-    failures = []
+    failures, untold = [], []
     figures = _figures(run, series)
     work = trend(*figures["work_ms"]["machine"], LIMITS["work_ms"])
     slower = max(work.end / work.middle, 1.0) if work else 1.0
@@ -85,9 +87,11 @@ def of_run(run: Run, series: Mapping[str, Any]) -> dict[str, Any]:
             f"{figure} of {name} grows: {one.middle:,} in the middle of the run, {one.end:,} at its end"
             for name, one in told.items()
             if one and one.grows
-        ] + [f"{figure} of {name}: too few readings to tell" for name, one in told.items() if one is None]
+        ]
+        lacking = [f"{figure} of {name}: too few readings to tell" for name, one in told.items() if one is None]
+        (untold if figure in _MAY_LACK else failures).extend(lacking)
     is_long = run.produced[1] - run.produced[0] >= LONG_S
-    return {**found, "failures": failures if is_long else []}
+    return {**found, "failures": failures if is_long else [], "untold": untold}
 
 
 _Series = tuple[Sequence[float], Sequence[float]]

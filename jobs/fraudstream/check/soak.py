@@ -69,7 +69,9 @@ def _soak(seconds: int, rate: int, user: StackSettings) -> int:
     report = assemble(run, audited, settings)
     (home / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _write_page(home / "report.html", report, run)
-    print("\n".join([*(f"- {failure}" for failure in report["failures"]), f"report: {home / 'report.html'}"]))
+    print(
+        "\n".join([*(f"- {each}" for each in report["failures"] + report["untold"]), f"report: {home / 'report.html'}"])
+    )
     print(cli.paint("PASSED", "green") if report["passed"] else cli.paint("FAILED", "red"))
     return 0 if report["passed"] else 1
 
@@ -77,7 +79,7 @@ def _soak(seconds: int, rate: int, user: StackSettings) -> int:
 def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict[str, Any]:
     """The report: what grows, latency and throughput over the whole run, and the audit."""
     grown = growth.of_run(run, timeline.series(run.samples, run.began))
-    failures = grown.pop("failures")
+    failures, untold = grown.pop("failures"), grown.pop("untold")
     seconds = run.produced[1] - run.produced[0]
     last = run.samples[-1]
     disk = run.resources[-1].disk if run.resources else {}
@@ -91,6 +93,7 @@ def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict
         "alerts": dict(last.alerts),
         "latency_ms": {name: timeline.percentiles(each.between(*run.produced)) for name, each in run.alerts.items()},
         "growth": grown,
+        "untold": untold,
         "disk_mib": {name: round(size, 1) for name, size in disk.items()},
         "audit": audited,
         "versions": versions(settings),
