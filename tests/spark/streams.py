@@ -8,6 +8,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream.streams.bases import FolderBases
+
 RECORD = (
     "key binary, value binary, topic string, partition int, offset long, timestamp timestamp, "
     "headers array<struct<key: string, value: binary>>"
@@ -41,3 +43,8 @@ def stream(spark: SparkSession, folder: Path) -> DataFrame:
     """The files of `write_batches` as a stream, a file a micro-batch."""
     reader = spark.readStream.schema(RECORD).option("maxFilesPerTrigger", 1).option("latestFirst", "false")
     return reader.parquet(str(folder / "topic"))
+
+
+def eager_bases(folder: Path) -> FolderBases:
+    """Bases that states use from their second batch on."""
+    return FolderBases(str(folder / "bases"), retained=3, least_rows=0, small_batch=0)

@@ -27,7 +27,7 @@ from fraudstream.streams.buckets import bucket_ids, bucket_of, buckets_of
 from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
 from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, Message, goldens, pour
-from spark.streams import records
+from spark.streams import eager_bases, records
 
 pytestmark = pytest.mark.spark
 FILES = [golden for golden in goldens() if not golden.parameters]
@@ -122,7 +122,7 @@ def expected(spark, messages: list[Message], rule: Rule, pipeline: Pipeline, fol
     ("names", "masked"), [(["anomaly"], False), (["velocity"], True), ([*NAMES], False), ([*NAMES], True)]
 )
 def test_alerts_and_counts_are_those_of_sparks_own_source_over_a_restart(spark, written, tmp_path, names, masked):
-    """Of rules that share a query those of a query each."""
+    """Of rules that share a query those of a query each; with bases, those of whole states."""
     judging = [rules(tmp_path)[name] for name in names]
     masking = {"masking_key_file": str(key_file(tmp_path))} if masked else {}
     pipeline = pipeline_on(written.broker, **masking)
@@ -131,7 +131,7 @@ def test_alerts_and_counts_are_those_of_sparks_own_source_over_a_restart(spark, 
     for part in (0.4, 1.0):
         written.write(part)
         packed = read_packed(spark, pipeline, judging[0], {})
-        judges = [Judge(rule) for rule in judging]
+        judges = [Judge(rule, bases=eager_bases(tmp_path).of(rule.name)) for rule in judging]
         more, counted = run(packed_messages(packed, judges, pipeline), tmp_path / "checkpoint", judging)
         found += more
         for name in names:

@@ -13,7 +13,7 @@ from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, goldens, pour
-from spark.streams import records, stream, write_batches
+from spark.streams import eager_bases, records, stream, write_batches
 
 pytestmark = pytest.mark.spark
 FILES = [golden for golden in goldens() if not golden.parameters]
@@ -23,8 +23,9 @@ SHARED = "windows"
 
 @pytest.fixture(scope="module")
 def judged(spark, tmp_path_factory: pytest.TempPathFactory):
-    """Key and value of every message of each rule's query, and of one that both rules with state share (SHARED), over
-    all files poured into one topic, in five batches, with the query started anew after the second."""
+    """Key and value of every message of each rule's query, and of one that both rules with state share (SHARED) and
+    whose states keep their rows in bases, over all files poured into one topic, in five batches, with the query started
+    anew after the second."""
     folder = tmp_path_factory.mktemp("golden")
     rules_file = folder / "rules.yaml"
     rules_file.write_text("\n".join(f"{name}: {{}}" for name in NAMES))
@@ -62,8 +63,10 @@ def run(spark, folder: Path, name: str, rules, pipeline) -> list[tuple[str, str]
     def collect(batch, number):
         found.extend((row.key, row.value) for row in batch.collect())
 
+    bases = eager_bases(folder) if name == SHARED else None
+    judges = [Judge(rule, bases=bases and bases.of(rule.name)) for rule in rules]
     query = (
-        rule_messages(stream(spark, folder), [Judge(rule) for rule in rules], pipeline)
+        rule_messages(stream(spark, folder), judges, pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(collect)
         .option("checkpointLocation", str(folder / "checkpoints" / name))
@@ -71,6 +74,7 @@ def run(spark, folder: Path, name: str, rules, pipeline) -> list[tuple[str, str]
         .start()
     )
     query.awaitTermination()
+    assert name != SHARED or any(path.is_file() for path in Path(bases.folder).glob("**/*"))
     return found
 
 

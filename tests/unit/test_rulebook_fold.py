@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraudstream.rulebook import past
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.rulebook.fold import fold
 
@@ -45,12 +47,48 @@ def columns(rows: list[dict]) -> dict[str, np.ndarray]:
     return {**plain, **extra, "judge": judge, "card_type": np.array(["VISA"] * len(rows), dtype=object)}
 
 
-def folded(rule: Rule, rows: list[dict], cuts: list[int]) -> tuple[list[tuple[int, int]], dict[str, int]]:
+class MemoryBases:
+    """Bases in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def is_due(self, kept: int, arriving: int) -> bool:
+        return True
+
+    def read(self, name: str) -> memoryview:
+        return memoryview(self.kept[name])
+
+    def write(self, folds: int, value: bytes) -> str:
+        name = f"{folds} {len(self.kept)}"
+        self.kept[name] = value
+        return name
+
+    def delete(self, replaced: Sequence[tuple[int, str]], folds: int) -> list[tuple[int, str]]:
+        for _, name in replaced:
+            del self.kept[name]
+        return []
+
+
+@pytest.fixture(params=["whole", "never full", "soon full", "often full"])
+def bases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MemoryBases | None]:
+    """Makes what a fold is handed over: nothing, or bases from the second batch on, with logs that are full late or
+    soon."""
+    if request.param == "whole":
+        return lambda: None
+    full = {"never full": 0, "soon full": 1, "often full": 10**6}[request.param]
+    monkeypatch.setattr(past, "_FULL_LOG", full)
+    return MemoryBases
+
+
+def folded(
+    rule: Rule, rows: list[dict], cuts: list[int], bases: MemoryBases | None = None
+) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """(offset, id) of the alerts, and the counts."""
     state, alerts, counts = None, [], dict.fromkeys(COUNTS, 0)
     borders = sorted({0, len(rows), *(cut % (len(rows) + 1) for cut in cuts)})
     for start, end in pairwise(borders):
-        result = fold(rule, state, columns(rows[start:end]), TOPIC)
+        result = fold(rule, state, columns(rows[start:end]), TOPIC, bases)
         state = result.state
         alerts += [(alert["offset"], alert["transaction_id"]) for alert in result.alerts]
         for name in COUNTS:
@@ -114,20 +152,20 @@ events = st.tuples(st.integers(1, 3), st.integers(1, 12), amounts, times, st.sam
 
 @pytest.mark.parametrize("name", ["mean", "sigma", "velocity"])
 @given(history=st.lists(events, min_size=1, max_size=40), cuts=st.lists(st.integers(0, 100), max_size=6))
-@settings(max_examples=150, deadline=None)
-def test_any_cut_into_batches_gives_what_the_definitions_give(rules, name, history, cuts):
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_cut_into_batches_gives_what_the_definitions_give(rules, bases, name, history, cuts):
     rows = [
         {"offset": place, "user_id": user, "id": 100 * user + number, "cents": cents, "judge": judge,
          "created_at": NOON + time * SECOND}
         for place, (user, number, cents, time, judge) in enumerate(history)
     ]  # fmt: skip
-    assert folded(rules[name], rows, cuts) == expected(name, rows)
+    assert folded(rules[name], rows, cuts, bases()) == expected(name, rows)
 
 
 @pytest.mark.parametrize("name", ["mean", "velocity"])
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 400), max_size=5))
-@settings(max_examples=30, deadline=None)
-def test_redeliveries_round_the_64th_row_and_the_time_horizon_are_exact(rules, name, seed, cuts):
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_redeliveries_round_the_64th_row_and_the_time_horizon_are_exact(rules, bases, name, seed, cuts):
     random = np.random.default_rng(seed)
     rows, number = [], 0
     for place in range(300):
@@ -139,6 +177,6 @@ def test_redeliveries_round_the_64th_row_and_the_time_horizon_are_exact(rules, n
             row = {"offset": place, "user_id": 1, "id": number, "cents": int(random.integers(1, 4000)), "judge": True,
                    "created_at": NOON + int(random.integers(0, 30) + place * 12) * SECOND}  # fmt: skip
         rows.append(row)
-    found = folded(rules[name], rows, cuts)
+    found = folded(rules[name], rows, cuts, bases())
     assert found == expected(name, rows)
     assert found[1]["redelivered"] > 0

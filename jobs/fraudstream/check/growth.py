@@ -73,7 +73,8 @@ def of_run(run: Run, series: Mapping[str, Any]) -> dict[str, Any]:
     """{figure: {of what: trend}} of a run, with `failures`: in words what grows, or could not be told, where the run
     was long enough to tell; and `untold`: what could not be told, and need not be."""
     found: dict[str, dict[str, Any]] = {}
-    failures, untold = [], []
+    failures: list[str] = []
+    untold: list[str] = []
     figures = _figures(run, series)
     work = trend(*figures["work_ms"]["machine"], LIMITS["work_ms"])
     slower = max(work.end / work.middle, 1.0) if work else 1.0

@@ -89,6 +89,14 @@ def appended(kept: Kept, rows: Rows, streamed: Integers) -> Kept:
     )
 
 
+def of_users(kept: Kept, users: Integers) -> Kept:
+    """What is kept of these users, in their order; each stands there once at most."""
+    is_known, at = _positions(kept.users, users)
+    rows = _ranges((np.cumsum(kept.lengths) - kept.lengths)[at], kept.lengths[at])
+    columns = {name: column[rows] for name, column in kept.columns.items()}
+    return Kept(users[is_known], kept.lengths[at], kept.streamed[at], columns)
+
+
 def _without(kept: Kept, users: Integers) -> Kept:
     """What is kept of all but the users at these positions."""
     others = np.ones(len(kept.users), dtype=bool)
@@ -102,7 +110,7 @@ def _positions(known: Integers, wanted: Integers) -> tuple[Integers, Integers]:
     """Whether each wanted value is known, and where those that are stand among the known ones."""
     if not len(known):
         return np.zeros(len(wanted), dtype=bool), np.zeros(0, dtype=np.int64)
-    by_value = np.argsort(known)
+    by_value = np.argsort(known, kind="stable")  # of sorted ones, as a base has them, a pass
     found = by_value[np.minimum(np.searchsorted(known, wanted, sorter=by_value), len(known) - 1)]
     is_known = known[found] == wanted
     return is_known, found[is_known]

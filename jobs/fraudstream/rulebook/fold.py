@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged
+from fraudstream.rulebook.arrivals import Batch, Rows, merged
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.corrections import marked, rounds
 from fraudstream.rulebook.evaluation import Judged, holds
 from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.kept import Kept, nothing_kept, pack, unpack
+from fraudstream.rulebook.past import Bases, after, behind, opened
 from fraudstream.rulebook.payload import alert_payloads
 from fraudstream.rulebook.redelivery import redelivered, superseded
 from fraudstream.rulebook.rejudging import fold_round
-from fraudstream.rulebook.windows import LATENESS_US, Histories
+from fraudstream.rulebook.windows import Histories
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Fold:
     uncorrected: int = 0
 
 
-def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
-    """Fold `batch` onto `state` (None: nothing kept yet). Raises ValueError for a state of another version or rule.
+def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str, bases: Bases | None = None) -> Fold:
+    """Fold `batch` onto `state` (None: nothing kept yet), which may keep rows in `bases`. Raises ValueError for a state
+    of another version or rule.
 
     Columns of the batch, as long as each other and in any order: `judge` (bool; False: a row of a snapshot, which
     only joins the history unless the rule has `snapshot: judge`); int64 `partition`, `offset`, `id`, `user_id`,
@@ -47,20 +49,25 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str) -> Fold:
     last five may be NULL (payload.NULL); `card_type` (object, None for null); for a rule with corrections `change`
     (corrections.Change; all rows enter without it). All changes of a user are in one partition.
     """
-    kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
     if rule.corrections == "on":
+        kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
         return _corrected(rule, kept, batch, topic)
-    rows, others = merged(kept, batch, rule.key)
+    past = opened(state, rule, bases)
+    kept, log = past.of(batch[rule.key])
+    arriving = behind(log, batch, rule.key) if log else batch
+    first = len(arriving["offset"]) - len(batch["offset"])
+    rows, others = merged(kept, arriving, rule.key)
     again = redelivered(rows, remembered=rule.remembered, span=rule.span)
     rows = rows.where(~again)
     overtaken = superseded(rows)
     rows = rows.where(~overtaken)
-    positions = np.flatnonzero(rows.place >= 0 if rule.snapshot == "judge" else rows.judge)
+    entered = rows.place >= first
+    positions = np.flatnonzero(entered if rule.snapshot == "judge" else entered & rows.judge)
     return Fold(
-        state=pack(appended(others, rows.where(_still_kept(rows, rule)), rows.has_streamed)),
-        alerts=_alerts(rule, rows, positions, batch, topic),
+        state=after(past, rows, others, entered, rule, bases),
+        alerts=_alerts(rule, rows, positions, batch, topic, first),
         judged=len(positions),
-        history=int((rows.place >= 0).sum()) - len(positions),
+        history=int(entered.sum()) - len(positions),
         redelivered=int(again.sum()),
         superseded=int(overtaken.sum()),
     )
@@ -83,20 +90,12 @@ def state_of(rule: Rule, history: Batch) -> bytes:
     return fold(rule, None, history, "").state
 
 
-def _still_kept(rows: Rows, rule: Rule) -> Integers:
-    """The rows that a later row may still see, or be recognised by."""
-    ends = rows.ends
-    result: Integers = np.arange(len(rows.place)) >= np.repeat(ends - rule.remembered, rows.lengths)
-    if rule.span and len(rows.place):
-        times = rows.columns["created_at"]
-        newest = np.maximum.reduceat(times, ends - rows.lengths)  # every user has a row
-        result |= times > np.repeat(newest - rule.span - LATENESS_US, rows.lengths)
-    return result
-
-
-def _alerts(rule: Rule, rows: Rows, positions: Integers, batch: Batch, topic: str) -> list[dict[str, Any]]:
+def _alerts(
+    rule: Rule, rows: Rows, positions: Integers, batch: Batch, topic: str, first: int
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The alerts at these positions of the rows; the batch's first one has the place `first`."""
     histories = Histories(rows.columns, rows.ends - rows.lengths, rows.user_of)
-    judged = Judged(histories, positions, batch, rows.place[positions])
+    judged = Judged(histories, positions, batch, rows.place[positions] - first)
     hits = np.flatnonzero(holds(rule.alert.when, judged))
     if not len(hits):
         return []

@@ -46,7 +46,7 @@ def pack(kept: Kept) -> bytes:
     return b"".join(parts)
 
 
-def unpack(state: bytes, names: tuple[str, ...]) -> Kept:
+def unpack(state: bytes | memoryview, names: tuple[str, ...]) -> Kept:
     """The rows of a value that `pack` made of these columns. Raises ValueError for one of another format or rule."""
     found, mask, users, rows = _HEAD.unpack_from(state)
     if found != _FORMAT:

@@ -7,7 +7,7 @@ same rows of a user share them (an epoch); one that needs others begins an epoch
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.fold import Fold, fold
+from fraudstream.rulebook.past import Bases
 
 _SEVERAL = 255  # first byte of a state of several epochs; that of epoch 0 alone is the rows' own format
 _PART = struct.Struct("<IQ")  # epoch, bytes
@@ -69,24 +70,31 @@ def in_force(versions: Sequence[Version], partitions: Integers, offsets: Integer
     return result
 
 
-def fold_versions(versions: Sequence[Version], states: Mapping[int, bytes], batch: Batch, topic: str) -> Outcome:
-    """Fold `batch` (as for fold.fold) onto the states by epoch. Records before the first version join the history."""
+def fold_versions(
+    versions: Sequence[Version],
+    states: Mapping[int, bytes],
+    batch: Batch,
+    topic: str,
+    bases: Callable[[int], Bases] | None = None,
+) -> Outcome:
+    """Fold `batch` (as for fold.fold) onto the states by epoch, whose `bases` are told for each epoch. Records before
+    the first version join the history."""
     number = in_force(versions, batch["partition"], batch["offset"])
     after: dict[int, bytes] = {}
     found: list[tuple[int, Fold]] = []
     for epoch in sorted({version.epoch for version in versions}):
         own = [place for place, version in enumerate(versions) if version.epoch == epoch]
-        state = states.get(epoch)
+        state, own_bases = states.get(epoch), bases(epoch) if bases else None
         before = number < own[0]
         if before.any():
-            joined = fold(versions[own[0]].rule, state, _part(batch, before), topic)
+            joined = fold(versions[own[0]].rule, state, _part(batch, before), topic, own_bases)
             state = joined.state
             if own[0] == 0:
                 found.append((0, _history_only(joined)))
         for place in own:
             mine = number == place
             if mine.any() or not len(number):
-                result = fold(versions[place].rule, state, _part(batch, mine), topic)
+                result = fold(versions[place].rule, state, _part(batch, mine), topic, own_bases)
                 state = result.state
                 found.append((place, result))
         if state is not None:

@@ -16,6 +16,7 @@ from fraudstream.errors import FraudstreamError, GuardError, with_runbook
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
+from fraudstream.streams.bases import bases_of
 from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
 from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new, masked_with
@@ -98,7 +99,7 @@ def start_query(
         # Spark's own source notes where it began; a source in Python does so with its first committed batch only.
         store_start(checkpoint, topic_begins(spark, pipeline.kafka))
     start = progress.start_of(checkpoint)
-    judges = [_judge(each, pipeline) for each in sorted(rules, key=lambda each: places.index(each.name))]
+    judges = [_judge(spark, each, pipeline) for each in sorted(rules, key=lambda each: places.index(each.name))]
     if is_columnar(rule, pipeline):
         messages = packed_messages(read_packed(spark, pipeline, rule, start), judges, pipeline)
     else:
@@ -118,10 +119,10 @@ def start_query(
     return _start(spark, writer, query, pipeline)
 
 
-def _judge(rule: Rule, pipeline: Pipeline) -> Judge:
+def _judge(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> Judge:
     checkpoint = pipeline.checkpoint(rule.name)
     versions = record.versions(pipeline.lake, rule.name, progress.by_number(progress.position(checkpoint)))
-    return Judge(rule, versions, stored_seeds(checkpoint, versions))
+    return Judge(rule, versions, stored_seeds(checkpoint, versions), bases_of(spark, checkpoint, rule.name))
 
 
 def start_archive(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:

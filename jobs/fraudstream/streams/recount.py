@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from fraudstream.config import Pipeline
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.versions import Version, fold_versions
 from fraudstream.streams import record, state_value
+from fraudstream.streams.bases import bases_of
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
 from fraudstream.streams.progress import batch_offsets, by_number, parts_of, start_of
@@ -47,6 +49,7 @@ def _fold_counts(
 ) -> dict[str, int]:
     rule, checkpoint = versions[-1].rule, pipeline.checkpoint(versions[-1].rule.name)
     seeds, names = stored_seeds(checkpoint, versions), counts_of(rule)
+    bases = replace(bases_of(spark, checkpoint, rule.name), is_read_only=True)
     sharing = pipeline.judged_by(rule.name)
     place, count = sharing.index(rule.name), len(sharing)
     max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
@@ -56,8 +59,9 @@ def _fold_counts(
             return pd.DataFrame(columns=list(names))
         value = rule_values(states["histories"].iloc[0] if len(states) else None, count)[place]
         arriving, others = read_frame(rows, max_bytes, mask)
-        before = states_of(value, int(rows["bucket"].iloc[0]), seeds)
-        outcome = fold_versions(versions, before, arriving, topic)
+        bucket = int(rows["bucket"].iloc[0])
+        before = states_of(value, bucket, seeds)
+        outcome = fold_versions(versions, before, arriving, topic, bases.of(bucket).of)
         return pd.DataFrame([fold_counts(outcome.fold, others, names)], columns=list(names))
 
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")

@@ -21,6 +21,7 @@ from fraudstream.rulebook.fold import Fold
 from fraudstream.rulebook.sql import alert_columns
 from fraudstream.rulebook.versions import Version, fold_versions, unpack_states
 from fraudstream.streams import state_value
+from fraudstream.streams.bases import FolderBases
 from fraudstream.streams.buckets import bucket_of
 from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
 from fraudstream.streams.frames import frame_columns, read_frame
@@ -46,6 +47,8 @@ class Judge:
     """The recorded ones that judge the query's records, the last of them `rule`; none: the rule judges all."""
     seeds: Seeds = field(default_factory=dict)
     """What a bucket without state of an epoch starts from: seed.seed_states of what lies in front of the records."""
+    bases: FolderBases | None = None
+    """Where states may keep their rows; none: they have them themselves."""
 
     @property
     def judging(self) -> tuple[Version, ...]:
@@ -179,7 +182,8 @@ def bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame
         values = rule_values(state.get[0] if state.exists else None, len(judges))
         after, rows = [], list[tuple[Any, ...]]()
         for place, (judge, value) in enumerate(zip(judges, values, strict=True)):
-            outcome = fold_versions(judge.judging, states_of(value, key[0], judge.seeds), batch, topic)
+            bases = judge.bases.of(key[0]).of if judge.bases else None
+            outcome = fold_versions(judge.judging, states_of(value, key[0], judge.seeds), batch, topic, bases)
             after.append(outcome.fold.state)
             rows.append((place, None, None, None, *fold_counts(outcome.fold, others, counts)))
             found_in = [topics[place][number] for number in outcome.found_by]

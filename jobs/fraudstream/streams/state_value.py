@@ -15,7 +15,7 @@ import numpy as np
 from fraudstream.rulebook.versions import pack_states, unpack_states
 
 SCHEMA = "histories string"
-FORMAT = 3  # of the text and of the seeds beside it; a checkpoint says which one it was made with
+FORMAT = 4  # of the text, and of seeds and bases beside it; a checkpoint says which one it was made with
 
 
 def as_text(value: bytes) -> str:

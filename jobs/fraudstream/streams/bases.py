@@ -1,0 +1,105 @@
+"""The bases of a query's states (rulebook.past): files in its checkpoint, never changed once they are there."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from fraudstream.errors import GuardError
+
+# Those of a few rules and buckets; what is open costs no memory that the system cannot take back.
+_OPEN = 64
+
+
+@dataclass(frozen=True)
+class FolderBases:
+    """Bases of one state, each a file of `folder`. A state counts two folds in a batch at most once for each version
+    of a rule that begins, so that of `retained` batches none needs a base that was replaced twice as many folds ago."""
+
+    folder: str
+    retained: int
+    is_read_only: bool = False
+    """Names what it would write, and leaves all as it is."""
+    least_rows: int = 16_384
+    """Fewer are no burden to a state value."""
+    small_batch: int = 8
+    """Batches of more than this part of the rows would soon make the next base."""
+
+    def of(self, *parts: str | int) -> FolderBases:
+        """Those in a folder below."""
+        return replace(self, folder=str(Path(self.folder, *map(str, parts))))
+
+    def is_due(self, kept: int, arriving: int) -> bool:
+        """Whether a state of so many rows should keep them in a base when so many arrive."""
+        return kept >= max(self.least_rows, self.small_batch * arriving)
+
+    def read(self, name: str) -> memoryview:
+        """The bytes of the base. Raises GuardError when it is gone or damaged."""
+        return memoryview(_opened(str(Path(self.folder, name))))
+
+    def write(self, folds: int, value: bytes) -> str:
+        """Keep a base, on the disk when this returns; its name, the same for the same bytes at as many folds."""
+        name = f"{folds}-{_digest(value)}"
+        path = Path(self.folder, name)
+        if self.is_read_only or path.exists():
+            return name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_name(f".{name}.{os.getpid()}")  # a task that was given up may still be writing it
+        with written.open("wb") as file:
+            file.write(value)
+            os.fsync(file.fileno())
+        written.rename(path)
+        _sync(path.parent)
+        return name
+
+    def delete(self, replaced: Sequence[tuple[int, str]], folds: int) -> list[tuple[int, str]]:
+        """Delete the bases (folds at which they were replaced, name) that no retained state has any more at so many
+        folds; the others."""
+        left = [(at, name) for at, name in replaced if at + 2 * self.retained >= folds]
+        if not self.is_read_only:
+            for at, name in replaced:
+                if (at, name) not in left:
+                    Path(self.folder, name).unlink(missing_ok=True)
+        return left
+
+
+def bases_of(spark: SparkSession, checkpoint: str, rule: str) -> FolderBases:
+    """Those of the rule in its query's checkpoint, in a folder for each bucket and in it for each epoch."""
+    retained = int(spark.conf.get("spark.sql.streaming.minBatchesToRetain") or 0)
+    return FolderBases(str(Path(checkpoint, "bases", rule).absolute()), retained)
+
+
+@lru_cache(maxsize=_OPEN)
+def _opened(path: str) -> mmap.mmap:
+    try:
+        with Path(path).open("rb") as file:
+            found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (FileNotFoundError, ValueError):  # gone, or empty
+        found = None
+    if found is None or _digest(found) != path.rsplit("-", 1)[1]:
+        raise GuardError(
+            f"{path}: this part of a checkpoint is {'gone' if found is None else 'damaged'}, and histories with it. "
+            "Put the checkpoint back from a copy, or start its rules over with --reset.",
+            "checkpoint-damaged",
+        )
+    return found
+
+
+def _digest(value: bytes | mmap.mmap) -> str:
+    return hashlib.sha256(value).hexdigest()[:32]
+
+
+def _sync(folder: Path) -> None:
+    """A name is on the disk when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
