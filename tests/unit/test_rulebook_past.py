@@ -89,7 +89,7 @@ def test_a_base_is_deleted_only_when_no_retained_state_has_it(rule, bases):
         state = fold(rule, state, batch(first, 500), "t", bases).state
         states.append(state)
     assert 2 < len(files(bases)) < 12, "of about 20"
-    folder_bases._opened.cache_clear()
+    folder_bases._verify.cache_clear()
     for each in states[-2 * bases.retained :]:
         assert past.opened(each, rule, bases).base.users.tolist() == [*range(USERS)]
     with pytest.raises(GuardError, match=r"is gone.*checkpoint-damaged"):
@@ -113,7 +113,7 @@ def test_a_base_that_is_gone_or_damaged_is_named(rule, bases, damage):
     state, at = full(rule, bases)
     state = fold(rule, state, batch(at, 100), "t", bases).state
     damage(next(Path(bases.folder).iterdir()))
-    folder_bases._opened.cache_clear()
+    folder_bases._verify.cache_clear()
     with pytest.raises(GuardError, match="checkpoint-damaged"):
         fold(rule, state, batch(at + 100, 100), "t", bases)
 
