@@ -50,11 +50,12 @@ def columns(rows: list[dict]) -> dict[str, np.ndarray]:
 class MemoryBases:
     """Bases in a dictionary."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1000) -> None:
         self.kept: dict[str, bytes] = {}
+        self.most = most
 
     def is_due(self, kept: int, arriving: int) -> bool:
-        return True
+        return arriving <= self.most
 
     def read(self, name: str) -> memoryview:
         return memoryview(self.kept[name])
@@ -70,15 +71,15 @@ class MemoryBases:
         return []
 
 
-@pytest.fixture(params=["whole", "never full", "soon full", "often full"])
+@pytest.fixture(params=["whole", "never full", "soon full", "often full", "now and then"])
 def bases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MemoryBases | None]:
     """Makes what a fold is handed over: nothing, or bases from the second batch on, with logs that are full late or
     soon."""
     if request.param == "whole":
         return lambda: None
-    full = {"never full": 0, "soon full": 1, "often full": 10**6}[request.param]
+    full = {"never full": 0, "soon full": 1, "often full": 10**6, "now and then": 10**6}[request.param]
     monkeypatch.setattr(past, "_FULL_LOG", full)
-    return MemoryBases
+    return MemoryBases if request.param != "now and then" else lambda: MemoryBases(most=5)
 
 
 def folded(

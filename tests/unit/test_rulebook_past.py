@@ -53,7 +53,7 @@ def test_few_rows_and_large_batches_stay_in_the_state_value(rule, bases):
     few = fold(rule, None, batch(0, 1000), "t", bases).state
     assert fold(rule, few, batch(1000, 10), "t", bases).state == fold(rule, few, batch(1000, 10), "t").state
     state, at = full(rule, bases)
-    assert fold(rule, state, batch(at, 20_000 // 8 + 1), "t", bases).state[0] != past._FORMAT
+    assert fold(rule, state, batch(at, 20_000 // 64 + 1), "t", bases).state[0] != past._FORMAT
     assert files(bases) == []
 
 
@@ -85,15 +85,33 @@ def test_a_full_log_becomes_one_with_its_base_and_gives_the_state_of_one_batch(r
 def test_a_base_is_deleted_only_when_no_retained_state_has_it(rule, bases):
     state, at = full(rule, bases)
     states = []
-    for first in range(at, at + 60 * 500, 500):
-        state = fold(rule, state, batch(first, 500), "t", bases).state
+    for first in range(at, at + 100 * 300, 300):
+        state = fold(rule, state, batch(first, 300), "t", bases).state
         states.append(state)
-    assert 2 < len(files(bases)) < 12, "of about 20"
+    assert 2 < len(files(bases)) < 7, "of about 18"
     folder_bases._verify.cache_clear()
-    for each in states[-2 * bases.retained :]:
+    for each in states[-4 * bases.retained :]:
         assert past.opened(each, rule, bases).base.users.tolist() == [*range(USERS)]
-    with pytest.raises(GuardError, match=r"is gone.*checkpoint-damaged"):
+    with pytest.raises(GuardError, match=r"is not there.*checkpoint-damaged"):
         past.opened(states[0], rule, bases)
+
+
+def test_large_batches_take_the_rows_back_into_the_value_and_bases_go_in_time(rule, bases):
+    state, at = full(rule, bases)
+    for first in range(at, at + 20 * 300, 300):
+        state = fold(rule, state, batch(first, 300), "t", bases).state
+    at += 20 * 300
+    assert len(files(bases)) > 2
+    whole = fold(rule, state, batch(at, 5000), "t", bases).state
+    opened = past.opened(whole, rule, bases)
+    kept = past.opened(fold(rule, None, batch(0, at + 5000), "t").state, rule, None).base
+    assert (opened.name, len(opened.log)) == ("", 0)
+    assert opened.base.columns["id"].tolist() == kept.columns["id"].tolist()
+    assert len(files(bases)) > 2, "they may be needed still"
+    for first in range(at + 5000, at + 5000 + 14 * 5000, 5000):
+        whole = fold(rule, whole, batch(first, 5000), "t", bases).state
+    assert files(bases) == []
+    assert whole[0] != past._FORMAT
 
 
 def test_the_same_fold_again_changes_nothing_and_a_read_only_one_writes_nothing(rule, bases, tmp_path):

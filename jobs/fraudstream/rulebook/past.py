@@ -80,8 +80,11 @@ def opened(state: bytes | None, rule: Rule, bases: Bases | None) -> Past:
     _, size, rows = _HEAD.unpack_from(state)
     place = _HEAD.size + size
     head = json.loads(state[_HEAD.size : place])
-    base = unpack(bases.read(head["base"]), rule.columns)
     replaced = [(folds, name) for folds, name in head["replaced"]]
+    if not head["base"]:
+        whole = state[place:]
+        return Past(unpack(whole, rule.columns), {}, whole, "", head["folds"], replaced)
+    base = unpack(bases.read(head["base"]), rule.columns)
     return Past(base, _unpacked_log(state, place, rows, rule), state, head["base"], head["folds"], replaced)
 
 
@@ -98,30 +101,41 @@ def behind(log: Batch, batch: Batch, key: str) -> Batch:
 def after(past: Past, rows: Rows, others: Kept, entered: Integers, rule: Rule, bases: Bases | None) -> bytes:
     """The state after a batch, of whose `rows` (merged with `past.of`; `others` are the rest of it) those of the mask
     `entered` are new."""
-    count = int(entered.sum())
+    count, known = int(entered.sum()), len(past.base.columns[rule.columns[0]])
+    if bases is None:
+        return pack(_united(rows, others, rule))
+    past = replace(past, folds=past.folds + 1, replaced=bases.delete(past.replaced, past.folds))
     if not past.name:
-        known = len(past.base.columns[rule.columns[0]])
-        if bases is None or past.state is None or not bases.is_due(known, count):
-            return pack(appended(others, rows.where(still_kept(rows, rule)), rows.has_streamed))
-        past = replace(past, name=bases.write(0, past.state), log=_nothing_logged(rule))
-    assert bases is not None
+        if past.state is None or not bases.is_due(known, count):
+            return _whole(past, pack(_united(rows, others, rule)))
+        past = replace(past, name=bases.write(past.folds, past.state), log=_nothing_logged(rule))
     new = {"user": rows.users[rows.user_of[entered]], "judge": rows.judge[entered]}
     new |= {name: column[entered] for name, column in rows.columns.items()}
     log = {name: np.concatenate([column, new[name]]) for name, column in past.log.items()}
-    past = replace(past, log=log, folds=past.folds + 1)
-    if len(log["user"]) * _FULL_LOG > len(past.base.columns[rule.columns[0]]):
-        past = _compacted(past, rule, bases)
-    return _packed(past)
+    past = replace(past, log=log)
+    if len(log["user"]) * _FULL_LOG <= known:
+        return _packed(past)
+    united = _compacted(past, rule)
+    past = replace(past, log=_nothing_logged(rule), replaced=[*past.replaced, (past.folds, past.name)])
+    if not bases.is_due(known, count):  # to catch up: every batch would write a base
+        return _whole(past, united)
+    return _packed(replace(past, name=bases.write(past.folds, united)))
 
 
-def _compacted(past: Past, rule: Rule, bases: Bases) -> Past:
+def _united(rows: Rows, others: Kept, rule: Rule) -> Kept:
+    return appended(others, rows.where(still_kept(rows, rule)), rows.has_streamed)
+
+
+def _compacted(past: Past, rule: Rule) -> bytes:
+    """Base and log as a state that has the rows itself, users in order."""
     batch = {**past.log, rule.key: past.log["user"], "offset": np.arange(len(past.log["user"]))}
-    rows, others = merged(past.base, batch, rule.key)
-    kept = appended(others, rows.where(still_kept(rows, rule)), rows.has_streamed)
-    kept = of_users(kept, np.sort(kept.users))
-    name = bases.write(past.folds, pack(kept))
-    replaced = bases.delete([*past.replaced, (past.folds, past.name)], past.folds)
-    return replace(past, base=kept, log=_nothing_logged(rule), name=name, replaced=replaced)
+    kept = _united(*merged(past.base, batch, rule.key), rule)
+    return pack(of_users(kept, np.sort(kept.users)))
+
+
+def _whole(past: Past, state: bytes) -> bytes:
+    """A state that has the rows itself, with the bases that are still to be deleted."""
+    return _head(replace(past, name=""), 0) + state if past.replaced else state
 
 
 def still_kept(rows: Rows, rule: Rule) -> Integers:
@@ -140,9 +154,13 @@ def _nothing_logged(rule: Rule) -> Batch:
     return {"user": none, "judge": none.astype(bool), **dict.fromkeys(rule.columns, none)}
 
 
-def _packed(past: Past) -> bytes:
+def _head(past: Past, rows: int) -> bytes:
     head = json.dumps({"base": past.name, "folds": past.folds, "replaced": past.replaced}).encode("ascii")
-    parts = [_HEAD.pack(_FORMAT, len(head), len(past.log["user"])), head]
+    return _HEAD.pack(_FORMAT, len(head), rows) + head
+
+
+def _packed(past: Past) -> bytes:
+    parts = [_head(past, len(past.log["user"]))]
     for column in past.log.values():
         least, short = _from_least(column.astype(np.int64))
         parts += [struct.pack("<Bq", short.itemsize, least), short.tobytes()]

@@ -93,7 +93,7 @@ def fold_versions(
                 found.append((0, _history_only(joined)))
         for place in own:
             mine = number == place
-            if mine.any() or not len(number):
+            if mine.any() or (not len(number) and place == own[-1]):
                 result = fold(versions[place].rule, state, _part(batch, mine), topic, own_bases)
                 state = result.state
                 found.append((place, result))

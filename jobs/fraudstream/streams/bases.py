@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,20 +15,23 @@ from pyspark.sql import SparkSession
 
 from fraudstream.errors import GuardError
 
+_OWN_FOLDERS = 4  # of an epoch, a bucket, a rule, and all of a checkpoint
+
 
 @dataclass(frozen=True)
 class FolderBases:
-    """Bases of one state, each a file of `folder`. A state counts two folds in a batch at most once for each version
-    of a rule that begins, so that of `retained` batches none needs a base that was replaced twice as many folds ago."""
+    """Bases of one state, each a file of `folder`. A state counts a fold a batch, and one more for each version of a
+    rule that begins in it: none of the last `retained` batches needs one replaced four times as many folds ago."""
 
     folder: str
     retained: int
     is_read_only: bool = False
-    """Names what it would write, and leaves all as it is."""
+    """Holds what it would write, and leaves all files as they are."""
     least_rows: int = 16_384
     """Fewer are no burden to a state value."""
-    small_batch: int = 8
-    """Batches of more than this part of the rows would soon make the next base."""
+    small_batch: int = 64
+    """Batches of more than this part of the rows would make a base of every few of them."""
+    held: dict[str, bytes] = field(default_factory=dict, compare=False)
 
     def of(self, *parts: str | int) -> FolderBases:
         """Those in a folder below."""
@@ -39,27 +43,28 @@ class FolderBases:
 
     def read(self, name: str) -> memoryview:
         """The bytes of the base. Raises GuardError when it is gone or damaged."""
-        return memoryview(_opened(str(Path(self.folder, name))))
+        held = self.held.get(name)
+        return memoryview(_opened(str(Path(self.folder, name))) if held is None else held)
 
     def write(self, folds: int, value: bytes) -> str:
         """Keep a base, on the disk when this returns; its name, the same for the same bytes at as many folds."""
         name = f"{folds}-{_digest(value)}"
         path = Path(self.folder, name)
-        if self.is_read_only or path.exists():
+        if self.is_read_only:
+            self.held[name] = value
             return name
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_name(f".{name}.{os.getpid()}")  # a task that was given up may still be writing it
-        with written.open("wb") as file:
-            file.write(value)
-            os.fsync(file.fileno())
-        written.rename(path)
-        _sync(path.parent)
+        if not path.exists():
+            _write(path, value)
+        # Also of one that is there: the task that wrote it may have ended before.
+        for folder in [*path.parents][:_OWN_FOLDERS]:
+            _sync(folder)
         return name
 
     def delete(self, replaced: Sequence[tuple[int, str]], folds: int) -> list[tuple[int, str]]:
         """Delete the bases (folds at which they were replaced, name) that no retained state has any more at so many
         folds; the others."""
-        left = [(at, name) for at, name in replaced if at + 2 * self.retained >= folds]
+        left = [(at, name) for at, name in replaced if at + 4 * self.retained >= folds]
         if not self.is_read_only:
             for at, name in replaced:
                 if (at, name) not in left:
@@ -76,12 +81,11 @@ def bases_of(spark: SparkSession, checkpoint: str, rule: str) -> FolderBases:
 def _opened(path: str) -> mmap.mmap:
     """The file's bytes; mapped anew each time, since what is mapped keeps its room on the disk after it is deleted."""
     try:
+        _verify(path)
         with Path(path).open("rb") as file:
-            found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (FileNotFoundError, ValueError):  # gone, or empty
-        raise _unfit(path, "gone") from None
-    _verify(path)
-    return found
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: empty
+        raise _unfit(path, f"not there ({error})") from error
 
 
 @lru_cache(maxsize=10_000)
@@ -97,6 +101,18 @@ def _unfit(path: str, how: str) -> GuardError:
         "start its rules over with --reset.",
         "checkpoint-damaged",
     )
+
+
+def _write(path: Path, value: bytes) -> None:
+    # Another task may be writing the same, on another machine.
+    written = path.with_name(f".{path.name}.{uuid.uuid4()}")
+    try:
+        with written.open("wb") as file:
+            file.write(value)
+            os.fsync(file.fileno())
+        written.rename(path)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def _digest(value: bytes) -> str:
