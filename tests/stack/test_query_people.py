@@ -57,6 +57,8 @@ def captured(stack, filled):
 
 def test_four_ways_to_the_same_answers(stack, spark, pipeline, captured):
     app = stack.dsn("app")
+    # An ANALYZE by itself, after so many changes, would count among the rows that the questions have read.
+    run(stack.dsn("postgres"), "ALTER TABLE people_big SET (autovacuum_enabled = false)")
     run(app, "UPDATE people_big SET salary = salary + 1000 WHERE id % 7 = 0")
     run(app, "DELETE FROM people_big WHERE id % 11 = 0")
     ((last,),) = run(app, "INSERT INTO people_big (salary, country) VALUES (1, 'Peru') RETURNING id")
