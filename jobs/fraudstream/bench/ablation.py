@@ -15,7 +15,7 @@ from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.dataset import DataSet
 from fraudstream.bench.figures import spread
 from fraudstream.bench.ours import write_rules
-from fraudstream.bench.race import race, race_raw_read
+from fraudstream.bench.race import failures_of, race, race_raw_read
 from fraudstream.bench.systems import SUBMIT_ARGUMENTS, our, submit_arguments
 from fraudstream.bench.tables import Table
 from fraudstream.bench.topics import Topic, filled
@@ -128,20 +128,20 @@ def _replay(user: StackSettings, home: Path, variant: Variant) -> dict[str, Any]
     system = our("ablation", _RULE, spark=variant.spark, **changes)
     with _topic(home) as (settings, topic):
         found = race(settings, system, topic, _PATIENCE_S)
-    unequal = f"{found['missing']:,} alerts missing, {found['extra']:,} too much"
-    return _of_race(found, [] if found["equal"] else [unequal])
+    return _of_race(found, failures_of(found))
 
 
 def _raw_read(user: StackSettings, home: Path, variant: Variant) -> dict[str, Any]:
     with _topic(home) as (settings, topic):
-        return _of_race(race_raw_read(settings, topic, _PATIENCE_S, variant.pipeline), [])
+        found = race_raw_read(settings, topic, _PATIENCE_S, variant.pipeline)
+    return _of_race(found, [found["failed"]] if found["failed"] else [])
 
 
 def _of_race(found: Mapping[str, Any], failures: list[str]) -> dict[str, Any]:
     steady = found["steady_per_s"]
     return {
         "time": round(1e6 / steady, 3) if steady else None, "cpu": found["cpu_s_per_million"],
-        "failures": [*([found["failed"]] if found["failed"] else []), *failures],
+        "failures": failures,
     }  # fmt: skip
 
 
@@ -173,13 +173,14 @@ def _topic(home: Path) -> Iterator[tuple[StackSettings, Topic]]:
 @contextmanager
 def _spark(settings: Mapping[str, str]) -> Iterator[None]:
     """Spark settings for the drivers that the block starts."""
-    before = os.environ.pop(SUBMIT_ARGUMENTS, None)
+    before = os.environ.get(SUBMIT_ARGUMENTS)
     os.environ[SUBMIT_ARGUMENTS] = submit_arguments(settings)
     try:
         yield
     finally:
-        del os.environ[SUBMIT_ARGUMENTS]
-        if before is not None:
+        if before is None:
+            del os.environ[SUBMIT_ARGUMENTS]
+        else:
             os.environ[SUBMIT_ARGUMENTS] = before
 
 

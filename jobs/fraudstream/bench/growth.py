@@ -12,7 +12,7 @@ from typing import Any
 from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.dataset import DataSet, columns
 from fraudstream.bench.processes import Command
-from fraudstream.bench.race import race
+from fraudstream.bench.race import failures_of, race
 from fraudstream.bench.systems import System, Task, our, spark_environment
 from fraudstream.bench.tables import Table, whole
 from fraudstream.bench.topics import Topic, filled
@@ -73,9 +73,7 @@ def measure(home: Path, case: Case) -> dict[str, Any]:
         topic = Topic(kept.data, expected(columns(kept.data), earlier=amounts))
         found = race(settings, _system(case), topic, _PATIENCE_S)
     del found["progress"]
-    wrong = f"{found['missing']:,} alerts missing, {found['extra']:,} too much, like {found['examples']}"
-    failures = [*([found["failed"]] if found["failed"] else []), *([] if found["equal"] else [wrong])]
-    return {**asdict(case), **found, "failures": failures}
+    return {**asdict(case), **found, "failures": failures_of(found)}
 
 
 def _system(case: Case) -> System:

@@ -11,7 +11,7 @@ from fraudstream.bench.dataset import USERS
 
 TARGET = 1_000_000
 _SYSTEM = "ours_large"
-_MIB = 1e6
+_MB = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def _capture(report: Mapping[str, Any], target: int) -> list[Need]:
     # A slot is served by one process, and decodes the whole log whatever its publication keeps.
     slot = 1e6 / cpu["postgres"]
     connectors, broker = ceil(target / rate), 1e6 / cpu["kafka"]
-    stored = target * tuned["bytes_per_event"] / _MIB
+    stored = target * tuned["bytes_per_event"] / _MB
     return [
         Need(
             part="the connector", one="connector, with the rows of a filter", per_second=rate, count=connectors,

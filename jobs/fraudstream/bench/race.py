@@ -52,6 +52,12 @@ def race(settings: StackSettings, system: System, topic: Topic, patience_s: floa
     }  # fmt: skip
 
 
+def failures_of(found: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a race, in words."""
+    wrong = f"{found['missing']:,} alerts missing, {found['extra']:,} too much, like {found['examples']}"
+    return [*([found["failed"]] if found["failed"] else []), *([] if found["equal"] else [wrong])]
+
+
 def race_raw_read(
     settings: StackSettings, topic: Topic, patience_s: float, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:

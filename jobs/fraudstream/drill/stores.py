@@ -37,13 +37,15 @@ def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
     rig.stop_driver()
     folder = Path(rig.pipeline.checkpoint(query))
     newest = max((folder / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
-    damage = random.choice(("metadata", "commit", "offset", "state", "base"))
+    bases = [path for path in (folder / "bases").rglob("[0-9]*") if path.is_file()]
+    # A state of few rows has none yet.
+    damage = random.choice(("metadata", "commit", "offset", "state", *(("base",) if bases else ())))
     victims = {
         "metadata": [folder / "metadata"],
         "commit": [max((folder / "commits").glob("[0-9]*"), key=lambda path: int(path.name))],
         "offset": [newest],
         "state": sorted((folder / "state").rglob("*.changelog"), key=lambda path: path.stat().st_mtime)[-1:],
-        "base": [path for path in (folder / "bases").rglob("[0-9]*") if path.is_file()],
+        "base": bases,
     }[damage]
     if not victims:
         raise NotStruckError(f"{query}: there is no {damage} to damage")

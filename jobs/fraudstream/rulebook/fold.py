@@ -54,7 +54,7 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str, bases: Bases
         return _corrected(rule, kept, batch, topic)
     past = opened(state, rule, bases)
     kept, log = past.of(batch[rule.key])
-    arriving = behind(log, batch, rule.key) if log else batch
+    arriving = behind(log, batch, rule.key)
     first = len(arriving["offset"]) - len(batch["offset"])
     rows, others = merged(kept, arriving, rule.key)
     again = redelivered(rows, remembered=rule.remembered, span=rule.span)

@@ -89,8 +89,8 @@ def opened(state: bytes | None, rule: Rule, bases: Bases | None) -> Past:
 
 
 def behind(log: Batch, batch: Batch, key: str) -> Batch:
-    """The columns that `merged` needs, of the log's rows and, behind them, the batch's."""
-    rows = len(log["user"])
+    """The columns that `merged` needs, of the log's rows and, behind them, the batch's; all of the batch's alone."""
+    rows = len(log["user"]) if log else 0
     if not rows:
         return batch
     before = np.arange(-rows, 0)  # a record's offset is not negative
@@ -123,7 +123,7 @@ def after(past: Past, rows: Rows, others: Kept, entered: Integers, rule: Rule, b
 
 
 def _united(rows: Rows, others: Kept, rule: Rule) -> Kept:
-    return appended(others, rows.where(still_kept(rows, rule)), rows.has_streamed)
+    return appended(others, rows.where(_still_kept(rows, rule)), rows.has_streamed)
 
 
 def _compacted(past: Past, rule: Rule) -> bytes:
@@ -138,7 +138,7 @@ def _whole(past: Past, state: bytes) -> bytes:
     return _head(replace(past, name=""), 0) + state if past.replaced else state
 
 
-def still_kept(rows: Rows, rule: Rule) -> Integers:
+def _still_kept(rows: Rows, rule: Rule) -> Integers:
     """The rows that a later row may still see, or be recognised by."""
     ends = rows.ends
     result: Integers = np.arange(len(rows.place)) >= np.repeat(ends - rule.remembered, rows.lengths)

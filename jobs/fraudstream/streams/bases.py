@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from fraudstream.durable import sync_folder, write_durably
 from fraudstream.errors import GuardError
 
 _OWN_FOLDERS = 4  # of an epoch, a bucket, a rule, and all of a checkpoint
@@ -55,10 +54,10 @@ class FolderBases:
             return name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _write(path, value)
+            write_durably(path, value)
         # Also of one that is there: the task that wrote it may have ended before.
         for folder in [*path.parents][:_OWN_FOLDERS]:
-            _sync(folder)
+            sync_folder(folder)
         return name
 
     def delete(self, replaced: Sequence[tuple[int, str]], folds: int) -> list[tuple[int, str]]:
@@ -103,26 +102,5 @@ def _unfit(path: str, how: str) -> GuardError:
     )
 
 
-def _write(path: Path, value: bytes) -> None:
-    # Another task may be writing the same, on another machine.
-    written = path.with_name(f".{path.name}.{uuid.uuid4()}")
-    try:
-        with written.open("wb") as file:
-            file.write(value)
-            os.fsync(file.fileno())
-        written.rename(path)
-    finally:
-        written.unlink(missing_ok=True)
-
-
 def _digest(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()[:32]
-
-
-def _sync(folder: Path) -> None:
-    """A name is on the disk when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

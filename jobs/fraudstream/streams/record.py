@@ -7,7 +7,6 @@ of it. A replay reads it, and gives the same alerts with the same ids.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream import alerts
+from fraudstream.durable import write_durably
 from fraudstream.errors import ConfigError, GuardError
 from fraudstream.rulebook.catalog import Rule, parse_rules
 from fraudstream.rulebook.labels import Labels
@@ -155,14 +155,4 @@ def _unknown(entry: Entry, name: str, file: Path) -> str:
 
 def _write(path: Path, found: Sequence[Entry]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_suffix(".new")
-    with written.open("w", encoding="utf-8") as file:
-        json.dump(found, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    written.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_durably(path, json.dumps(found, indent=1, ensure_ascii=False).encode("utf-8"))
