@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream import cli
-from fraudstream.errors import ConfigError, GuardError, StackError
+from fraudstream.errors import ConfigError, GuardError, Runbook, StackError
 from fraudstream.stack import __main__ as command
 from fraudstream.stack import guard, java, lifecycle, offsets, postgres
 from fraudstream.stack.java import java_version, require_java
@@ -87,6 +87,40 @@ def test_a_server_whose_first_start_was_killed_starts_anew(settings, monkeypatch
     monkeypatch.setattr(lifecycle, "_start", lambda _, missing, *__: found.extend(missing))
     lifecycle.up(settings, None)
     assert found == started
+
+
+SLOTS = {"slot-lost": "is gone", "offset-gone": "its offset is gone", "slot-ahead": "is ahead"}
+
+
+@pytest.fixture
+def gaps(monkeypatch) -> dict[str, Runbook | None]:
+    """Connectors by name, and what a start of each is refused for."""
+    found: dict[str, Runbook | None] = {}
+
+    def require_slot(_, name, config):
+        if found[name]:
+            raise GuardError(f"{name} {SLOTS[found[name]]}", found[name])
+
+    monkeypatch.setattr(offsets, "stored_connectors", lambda _: {name: {"name": name} for name in found})
+    monkeypatch.setattr(guard, "require_slot", require_slot)
+    return found
+
+
+def test_a_new_slot_is_for_connectors_whose_start_is_refused_alone(settings, gaps):
+    gaps |= {"sound": None, "without slot": "slot-lost", "without offset": "offset-gone"}
+    begun = []
+    lifecycle._close_gaps(settings, "renew", lambda _, name, config: begun.append((name, config)))
+    assert begun == [(name, {"name": name}) for name in ("without slot", "without offset")]
+
+
+@pytest.mark.parametrize(
+    ("gap", "runbook"), [("renew", "slot-ahead"), ("refuse", "slot-lost"), ("refuse", "slot-ahead")]
+)
+def test_a_slot_that_is_ahead_is_never_renewed_and_nothing_is_unasked(settings, gaps, gap, runbook):
+    gaps["moved"] = runbook
+    with pytest.raises(GuardError) as refusal:
+        lifecycle._close_gaps(settings, gap, lambda *_: pytest.fail("it began anew"))
+    assert refusal.value.runbook == runbook
 
 
 def test_no_java_is_said(monkeypatch, tmp_path):

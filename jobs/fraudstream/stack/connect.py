@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fraudstream.errors import GuardError, StackError
+from fraudstream.errors import GuardError, Runbook, StackError
 from fraudstream.stack import access, guard, kafka, offsets, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
@@ -19,6 +19,7 @@ from fraudstream.stack.settings import DOCKER, StackSettings
 from fraudstream.stack.template import render, render_file
 
 CONNECTORS = DOCKER / "connect"
+_RESTART_S = 10.0
 
 
 def variables(settings: StackSettings) -> dict[str, str]:
@@ -78,13 +79,14 @@ def read_connector(settings: StackSettings, source: Path | Mapping[str, Any]) ->
 
 
 def put_connector(
-    settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60, *, accept_gap: bool = False
+    settings: StackSettings, source: Path | Mapping[str, Any], seconds: float = 60, *, moved: Runbook | None = None
 ) -> str:
     """Register a connector or change it to `source`, and wait until it and its task run. Returns its name.
 
-    Repeating it changes and restarts nothing; a paused one is resumed. Raises StackError with the head of the trace
-    when it fails, and when another connector already writes the same topics; GuardError when its slot is lost or ahead
-    of its stored offset (`accept_gap`: then it goes on), or a table has no replica identity that serves.
+    Repeating it changes and restarts nothing; a paused one is resumed, a failed one restarted. Raises StackError with
+    the head of the trace when it fails, and when another connector already writes the same topics; GuardError when its
+    slot and its stored offset do not agree (unless by the runbook `moved`: then it goes on from its slot), or a table
+    has no replica identity that serves.
     """
     name, config = read_connector(settings, source)
     registered = connectors(settings)
@@ -95,13 +97,12 @@ def put_connector(
     try:
         guard.require_slot(settings, name, config)
     except GuardError as refusal:
-        if not accept_gap or refusal.runbook != "slot-ahead":
+        if moved is None or refusal.runbook != moved:
             raise
         if name in registered:
             stop_connector(settings, name, seconds)
-        guard.move_offset(settings, name, config, "slot-ahead")
-    limit = time.monotonic() + seconds
-    stopped = False
+        guard.move_offset(settings, name, config, moved)
+    limit, stopped = time.monotonic() + seconds, False
     if registered.get(name) != {**config, "name": name}:
         if name in registered:
             # A task that runs, or has failed, with the old configuration would be taken for the new one.
@@ -111,8 +112,19 @@ def put_connector(
     # Right after a change the worker may not say yet that it is stopped.
     if stopped or connector_status(settings, name)["connector"] in ("STOPPED", "PAUSED"):
         _insist(settings, limit, f"/connectors/{name}/resume")
+    else:
+        _restart_if_failed(settings, name)
     wait_running(settings, name, max(1, limit - time.monotonic()))
     return name
+
+
+def _restart_if_failed(settings: StackSettings, name: str) -> None:
+    if not _has_failed(connector_status(settings, name)):
+        return
+    restart_failed(settings, name)
+    limit = time.monotonic() + _RESTART_S
+    while _has_failed(connector_status(settings, name)) and time.monotonic() < limit:
+        time.sleep(0.05)  # it says so for a moment yet
 
 
 def renew_slot(settings: StackSettings, name: str, config: Mapping[str, Any], seconds: float = 60) -> None:
@@ -161,13 +173,17 @@ def wait_running(settings: StackSettings, name: str, seconds: float = 60) -> Non
         state = connector_status(settings, name)
         if state["connector"] == "RUNNING" and state["tasks"] and set(state["tasks"]) == {"RUNNING"}:
             return
-        if "FAILED" in (state["connector"], *state["tasks"]):
+        if _has_failed(state):
             raise StackError(f"Connector {name} failed: {state['trace']}; {explain(settings, 'connect')}")
         if pid_of(settings, "connect") is None and not _answers(settings):
             raise StackError(f"Kafka Connect ended; {explain(settings, 'connect')}")
         if time.monotonic() > limit:
             raise StackError(f"Connector {name} is not RUNNING after {seconds:.0f} s but {state}.")
         time.sleep(0.1)
+
+
+def _has_failed(state: Mapping[str, Any]) -> bool:
+    return "FAILED" in (state["connector"], *state["tasks"])
 
 
 def _answers(settings: StackSettings) -> bool:

@@ -7,9 +7,9 @@ import fcntl
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fraudstream.errors import GuardError, Runbook, StackError
 from fraudstream.stack import access, connect, guard, kafka, offsets, postgres, secrets
@@ -30,6 +30,7 @@ _PURGED = ("lake", "checkpoints", "progress", "stack")
 _log = logging.getLogger("fraudstream.stack")
 
 
+Config = Mapping[str, Any]
 Gap = Literal["refuse", "accept", "renew", "from-slot"]
 # What is closed by going on from the slot's position.
 _MOVED: Mapping[Gap, Runbook] = {"accept": "slot-ahead", "from-slot": "offset-gone"}
@@ -58,10 +59,8 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
             for component in reversed(started):
                 _HALT[component](settings)
             raise
-    if gap == "renew":
-        _renew_slots(settings)
     if connector is not None:
-        connect.put_connector(settings, connector, accept_gap=gap == "accept")
+        connect.put_connector(settings, connector, moved=_MOVED.get(gap))
     return time.monotonic() - began
 
 
@@ -101,14 +100,26 @@ def _require_conditions(settings: StackSettings, missing: list[str]) -> None:
     debezium_plugin()
 
 
-def _renew_slots(settings: StackSettings) -> None:
+def _close_gaps(settings: StackSettings, gap: Gap, begin_anew: Callable[[StackSettings, str, Config], None]) -> None:
+    """Close the gaps of all connectors as `gap` says. Raises GuardError for one that must not start."""
     # Not as Connect lists them: right after its start it knows none yet.
     for name, config in offsets.stored_connectors(settings).items():
+        if gap in _MOVED and (lsn := guard.move_offset(settings, name, config, _MOVED[gap])) is not None:
+            _log.warning("connector %s goes on from its slot at %s", name, guard.lsn_text(lsn))
         try:
             guard.require_slot(settings, name, config)
-        except GuardError:
+        except GuardError as refusal:
+            if gap != "renew" or refusal.runbook == "slot-ahead":
+                raise
             _log.warning("connector %s begins anew with a snapshot of every row", name)
-            connect.renew_slot(settings, name, config)
+            begin_anew(settings, name, config)
+
+
+def _forget_offset(settings: StackSettings, name: str, config: Config) -> None:
+    """Delete the stored offset and the slot of a connector while Connect is down: killed at any point from here on, it
+    is one that has never begun."""
+    offsets.forget_lsn(settings, name, str(config["topic.prefix"]))
+    postgres.drop_slot(settings, guard.slot_of(config)[0])
 
 
 def _start(settings: StackSettings, missing: list[str], started: list[str], gap: Gap) -> None:
@@ -126,13 +137,12 @@ def _start(settings: StackSettings, missing: list[str], started: list[str], gap:
     kafka.wait_ready(settings)
     if "connect" in missing:
         # Connect starts the connectors it knows as soon as it runs: what forbids that must be seen before.
-        for name, config in offsets.stored_connectors(settings).items() if gap != "renew" else ():
-            if gap in _MOVED and (lsn := guard.move_offset(settings, name, config, _MOVED[gap])) is not None:
-                _log.warning("connector %s goes on from its slot at %s", name, guard.lsn_text(lsn))
-            guard.require_slot(settings, name, config)
+        _close_gaps(settings, gap, _forget_offset)
         started.append("connect")
         connect.launch(settings)
     connect.wait_ready(settings)
+    if gap == "renew" and "connect" not in missing:
+        _close_gaps(settings, gap, connect.renew_slot)
 
 
 def down(settings: StackSettings) -> list[str]:

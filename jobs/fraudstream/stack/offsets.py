@@ -42,14 +42,23 @@ def stored_connectors(settings: StackSettings) -> dict[str, dict[str, Any]]:
 
 
 def store_lsn(settings: StackSettings, name: str, prefix: str, lsn: int) -> None:
-    """Store a position as the offset of a connector that has none, in its words. Connect must be down."""
+    """Store a position as the offset of a connector that has none, in its words. It must not run."""
+    _put(settings, name, prefix, json.dumps({"lsn": lsn}))
+
+
+def forget_lsn(settings: StackSettings, name: str, prefix: str) -> None:
+    """Delete a connector's stored offset. It must not run."""
+    _put(settings, name, prefix, None)
+
+
+def _put(settings: StackSettings, name: str, prefix: str, value: str | None) -> None:
     asking = admin(settings)
     if OFFSETS not in asking.list_topics(timeout=10).topics:
         topic = NewTopic(OFFSETS, num_partitions=1, replication_factor=1, config={"cleanup.policy": "compact"})
         asking.create_topics([topic])[OFFSETS].result(30)
     key = json.dumps([name, {"server": prefix}], separators=(",", ":"))
     producer = Producer({**client(settings), "enable.idempotence": True, "log_level": 0}, logger=quiet_logger())
-    producer.produce(OFFSETS, json.dumps({"lsn": lsn}), key)
+    producer.produce(OFFSETS, value, key)
     if producer.flush(30):
         raise StackError(f"topic {OFFSETS} does not take the offset of connector {name}; see `make status`.")
 

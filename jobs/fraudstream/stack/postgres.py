@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,12 +121,21 @@ def slots(settings: StackSettings) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def drop_slot(settings: StackSettings, slot: str) -> None:
-    """Drop a slot that nobody reads from; without effect where there is none."""
-    with cursor(settings, "postgres") as found:
-        found.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", (slot,)
-        )
+def drop_slot(settings: StackSettings, slot: str, seconds: float = 15) -> None:
+    """Drop a slot; without effect where there is none. That its reader has died may take a moment to be seen: raises
+    StackError if somebody still reads from it after `seconds`."""
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            with cursor(settings, "postgres") as found:
+                found.execute(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", (slot,)
+                )
+            return
+        except psycopg2.errors.ObjectInUse as error:
+            if time.monotonic() > limit:
+                raise StackError(f"slot {slot} is read by somebody: {str(error).strip()}; end that session.") from None
+            time.sleep(0.1)
 
 
 _SLOTS = """
