@@ -30,13 +30,19 @@ def truncated_topic(rig: Rig, random: Random) -> Struck:
     client = kafka.admin(rig.settings)  # the answer does not come to a client that is gone
     for future in client.delete_records(parts).values():
         future.result(30)
+    cut = rig.ends()
     stood = _positions(rig)
     rig.driver = rig.start_job("detect_fraud", ["--with", f"{ARCHIVE},{MIRROR}"], rig.log)
     rig.until(lambda: _stopped(rig, ("records-gone",)), "the stop of every query by name")
     rig.stop_driver()
     if _positions(rig) != stood:
         raise FraudstreamError("a query went on behind records that it had not read")
-    return Struck(f"deleted up to {rig.ends()}; {', '.join(stood)} stopped: records-gone")
+    rules = [rule.name for rule in rig.rules if not rule.stateless]
+    refused(rig, "detect_fraud", rig.config, ("history-gone",), "--rules", rules[0], "--reset", rules[0])
+    rig.start_driver("--reset", ",".join(rig.queries))
+    rig.await_judged(rig.ends())
+    said = repaired(rig, "rows")
+    return Struck(f"deleted up to {cut}; {', '.join(stood)} stopped: records-gone; then --reset and repair: {said}")
 
 
 def deleted_topic(rig: Rig, random: Random) -> Struck:
@@ -49,7 +55,9 @@ def deleted_topic(rig: Rig, random: Random) -> Struck:
     said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")
     if _positions(rig) != stood:
         raise FraudstreamError("a query went on in a topic that it did not know")
-    return Struck(f"deleted and made anew; {said}")
+    rig.start_driver("--reset", f"{ARCHIVE},{MIRROR}", "--forget", ",".join(rule.name for rule in rig.rules))
+    rig.await_judged(rig.ends())
+    return Struck(f"deleted and made anew; {said}; then --reset, --forget and repair: {repaired(rig, 'rows')}")
 
 
 def deleted_alerts(rig: Rig, random: Random) -> Struck:
@@ -99,11 +107,11 @@ def _positions(rig: Rig) -> dict[str, dict[str, int]]:
 BROKER = (
     Fault(
         name="truncated_topic", rows=(16,), strike=truncated_topic, end=True,
-        must_hold="every query stops by name; none goes on silently, nothing more is committed",
+        must_hold="every query stops by name and commits nothing more; started over and repaired, each row is there",
     ),
     Fault(
         name="deleted_topic", rows=(16,), strike=deleted_topic, end=True,
-        must_hold="every query stops by name; none starts on the topic made anew, nothing more is committed",
+        must_hold="every query stops by name, none starts on the new one; started over and repaired, each row is there",
     ),
     Fault(
         name="deleted_alerts", rows=(17,), strike=deleted_alerts,

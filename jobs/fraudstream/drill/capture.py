@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
+from secrets import token_hex
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
 from fraudstream.drill.means import repaired, require_named, write_at_once
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
+from fraudstream.health.doctor import Doctor
+from fraudstream.health.limits import load_limits
 from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres
-from fraudstream.stack.processes import log_file
+from fraudstream.stack import secrets as passwords
+from fraudstream.stack.processes import COMPONENTS, log_file
 
 _KILLS_IN_SNAPSHOT = (0.3, 0.7)
 _FAILS_WITHIN_S = 30.0
@@ -25,9 +29,10 @@ _USER, _LARGE = 2_200_000, 30_000
 
 
 def rotated_password(rig: Rig, random: Random) -> Struck:
-    """The capture role's password changed in the database alone: the connector fails at once, without telling it."""
-    password = f"rotated_{secrets.token_hex(8)}"
-    rig.admin(f"ALTER ROLE capture PASSWORD '{password}'")
+    """The capture role's password changed in the database alone: the connector fails at once, tries no more and tells
+    neither password; `make up` with the new one starts it again."""
+    old, new = passwords.password(rig.settings.folder / "secrets", "capture"), f"rotated_{token_hex(8)}"
+    rig.admin(f"ALTER ROLE capture PASSWORD '{new}'")
     rig.admin("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
     since = time.monotonic()
 
@@ -39,11 +44,31 @@ def rotated_password(rig: Rig, random: Random) -> Struck:
     if seconds > _FAILS_WITHIN_S:
         raise FraudstreamError(f"the connector failed only after {seconds:.0f} s")
     require_named(rig, "connector-failed")
+    before, refusals = rig.written(), _refusals(rig)
+    rig.until(lambda: rig.written() > before + 3000, "rows that nobody captures")
+    if not refusals or _refusals(rig) != refusals:
+        raise FraudstreamError(f"the password was tried {refusals} times, and then {_refusals(rig)}")
     trace = str(connect.connector_status(rig.settings, CONNECTOR)["trace"])
-    logs = [log_file(rig.settings, "connect"), log_file(rig.settings, "postgres")]
-    if password in trace or any(password in path.read_text(encoding="utf-8", errors="replace") for path in logs):
-        raise FraudstreamError("the password stands in a log or an answer")
-    return Struck(f"failed after {seconds:.1f} s: {trace[:160]}")
+    told = [trace, *(log_file(rig.settings, name).read_text(encoding="utf-8", errors="replace") for name in COMPONENTS)]
+    if any(secret in text for secret in (old, new) for text in told):
+        raise FraudstreamError("a password stands in a log or an answer")
+    with _environment(passwords.variable("capture"), new):
+        lifecycle.up(rig.settings)
+    return Struck(f"failed after {seconds:.1f} s and {refusals} tries: {trace[:160]}; then `make up` with the new one")
+
+
+def _refusals(rig: Rig) -> int:
+    log = log_file(rig.settings, "postgres").read_text(encoding="utf-8", errors="replace")
+    return log.count('password authentication failed for user "capture"')
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def lost_offsets(rig: Rig, random: Random) -> Struck:
@@ -60,6 +85,18 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
     said = _without_connect(rig, forget, "offset-gone")
     lifecycle.up(rig.settings, gap="from-slot")
     return Struck(f"{said}; then --from-slot", 1)
+
+
+def lost_configs(rig: Rig, random: Random) -> Struck:
+    """Connect's configurations deleted while it is down: it knows no connector, and `make up` registers it again."""
+    pid = rig.component_pids()["connect"]
+    signal_all([pid], signal.SIGKILL)
+    killed([pid])
+    kafka.delete_topic(rig.settings, offsets.CONFIGS)
+    if offsets.stored_connectors(rig.settings):
+        raise NotStruckError("the configurations are still there")
+    lifecycle.up(rig.settings)
+    return Struck(f"Connect pid {pid} gone, topic {offsets.CONFIGS} deleted; registered again", 1)
 
 
 def _begin_large_transaction(rig: Rig) -> None:
@@ -123,14 +160,18 @@ def lost_log(rig: Rig, random: Random) -> Struck:
     def lose(slot: str) -> None:
         rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
         rig.admin("SELECT pg_reload_conf()")
+        doctor, warned = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file), set[Runbook]()
 
         def is_lost() -> bool:
+            warned.update(each.name for each in doctor.look()[1])
             rig.admin("SELECT pg_logical_emit_message(false, 'drill', repeat('x', 8000000))")
             rig.admin("SELECT pg_switch_wal()")
             rig.admin("CHECKPOINT")
             return any(each["name"] == slot and each["wal_status"] == "lost" for each in postgres.slots(rig.settings))
 
         rig.until(is_lost, "the loss of the slot's log")
+        if "slot-near-cap" not in warned:
+            raise FraudstreamError(f"the doctor did not warn of the loss; it said {', '.join(sorted(warned))}")
         rig.admin("ALTER SYSTEM RESET max_slot_wal_keep_size")
         rig.admin("SELECT pg_reload_conf()")
 
@@ -161,11 +202,15 @@ def _without_connect(rig: Rig, act: Callable[[str], None], runbook: Runbook) -> 
 CAPTURE = (
     Fault(
         name="rotated_password", rows=(25,), strike=rotated_password,
-        must_hold="fails fast; no hot loop, no secret in logs; goes on with the right password",
+        must_hold="fails fast; no hot loop, no secret in logs; `make up` with the new password goes on",
     ),
     Fault(
         name="lost_offsets", rows=(26,), strike=lost_offsets,
         must_hold="no start that would skip changes; from the slot, duplicates at most and no loss",
+    ),
+    Fault(
+        name="lost_configs", rows=(26,), strike=lost_configs,
+        must_hold="registered again, the connector goes on behind its stored offset; no loss",
     ),
     Fault(
         name="advanced_slot", rows=(15,), strike=advanced_slot, gap=True,
@@ -181,6 +226,6 @@ CAPTURE = (
     ),
     Fault(
         name="lost_log", rows=(14,), strike=lost_log, gap=True,
-        must_hold="the cap protects the database; no start on a lost slot; a new one closes the gap",
+        must_hold="the cap protects the database, the doctor warns; no start on a lost slot; a new one closes the gap",
     ),
 )  # fmt: skip

@@ -69,7 +69,7 @@ def check_up(rig: Rig) -> Checkup:
         doubled=found["capture"]["doubled"] + tables.doubled + sum(rule["extra"] for rule in rules.values()),
         kafka_copies=sum(rule["kafka_copies"] for rule in rules.values()),
         quarantined=found["topic"]["quarantined"],
-        failures=[*found["failures"], *tables.failures, *slot],
+        failures=[*found["failures"], *tables.failures, *slot, *_poison_failures(rig)],
         unproven=found["power"]["reasons"],
     )
 
@@ -84,6 +84,18 @@ def _slot_failures(rig: Rig) -> list[str]:
         return [str(refusal)]
     states = {each["name"]: each["wal_status"] for each in postgres.slots(rig.settings)}
     return [] if states.get(name) == "reserved" else [f"slot {name} is {states.get(name, 'gone')}, not reserved"]
+
+
+def _poison_failures(rig: Rig) -> list[str]:
+    """What is wrong, in words, where a message that nobody can read is not in quarantine with its bytes."""
+    if not rig.poison:
+        return []
+    rows = DeltaTable(rig.pipeline.table("quarantine")).to_pyarrow_table(columns=["partition", "offset", "value"])
+    kept = {(row["partition"], row["offset"]): row["value"] for row in rows.to_pylist()}
+    missing = [place for place, value in rig.poison.items() if kept.get(place) != value]
+    return [f"quarantine: {len(missing)} of {len(rig.poison)} poisonous messages are not there: {missing[:5]}"] * bool(
+        missing
+    )
 
 
 def note_redelivered(rig: Rig) -> None:

@@ -34,8 +34,8 @@ class Fault:
     strike of a storm kills.
 
     A `gap` leaves changes out of the topic, which a snapshot brings as rows: updates and deletes in it cannot be told,
-    so that only rows are inserted. A fault that is the `end` leaves a pipeline that no start makes whole; only its
-    tables are checked then."""
+    so that only rows are inserted. A fault that is the `end` takes records from the topic that no query has judged, so
+    that no oracle can tell the alerts any more; only tables are checked then."""
 
     name: str
     rows: tuple[int, ...]

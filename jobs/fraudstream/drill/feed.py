@@ -43,6 +43,11 @@ class Feed:
                 return
             self._seed += 1
 
+    @property
+    def inserted(self) -> int:
+        """Rows inserted so far, as the ledger has them."""
+        return self._ledger.inserted
+
     def note(self, changes: list[list[Any]]) -> None:
         """Add a transaction that somebody else has committed to the ledger."""
         self._ledger.append("committed", changes)

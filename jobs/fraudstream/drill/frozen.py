@@ -70,6 +70,11 @@ def _component(name: str) -> Callable[[Rig], list[int]]:
     return pids
 
 
+def _everything(rig: Rig) -> list[int]:
+    stack = [each for pid in rig.component_pids().values() for each in family(pid)]
+    return [*stack, *(pid for pids in rig.pids().values() for pid in pids)]
+
+
 def _frozen(
     name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float, runbook: Runbook | None = None
 ) -> Fault:
@@ -93,5 +98,7 @@ FROZEN = (
     _frozen("kafka", TITLES["kafka"], _component("kafka"), 75, "kafka-down"),
     _frozen("postgres", TITLES["postgres"], _component("postgres"), 30, "postgres-down"),
     _frozen("jvm", "the driver's JVM", lambda rig: rig.pids()["jvm"], 30, "driver-frozen"),
+    _frozen("python", "the driver's Python", lambda rig: rig.pids()["python"], 20, "driver-frozen"),
+    _frozen("everything", "the stack and the driver", _everything, 20),
     _frozen("workers", "the driver's Python workers", lambda rig: rig.pids()["workers"], 20),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from fraudstream.stack import lifecycle
 from fraudstream.stack.processes import TITLES
 
 _JITTER_S = 3.0
+_AWAY_S = (5, 90)
 _MOMENT_S = 0.002
 _TASK_S = 20.0
 _TRIES, _FAILS_WITHIN_S = 10, 3.0
@@ -115,6 +116,17 @@ def kill_component(rig: Rig, random: Random, component: str) -> Struck:
     return Struck(f"{TITLES[component]} pid {pid} gone", 1, since)
 
 
+def broker_away(rig: Rig, random: Random) -> Struck:
+    """The broker killed and away for a while, short and long."""
+    proofs = []
+    for seconds in _AWAY_S:
+        struck = kill_component(rig, random, "kafka")
+        time.sleep(seconds)
+        rig.restore()
+        proofs.append(f"{struck.proof} for {seconds} s")
+    return Struck("; ".join(proofs), len(_AWAY_S))
+
+
 def kill_stack(rig: Rig, random: Random) -> Struck:
     """PostgreSQL, Kafka and Connect in any order, within moments of each other; the driver lives."""
     _wait_a_moment(random)
@@ -189,6 +201,10 @@ KILLS = (
     component("connect"),
     component("kafka"),
     component("postgres"),
+    Fault(
+        name="broker_away", rows=(7,), must_hold="acknowledged records survive; Connect and Spark go on",
+        strike=broker_away, kills=2,
+    ),
     Fault(
         name="kill_stack", rows=(10,), must_hold="the driver waits and goes on; nothing is lost or doubled", kills=3,
         strike=kill_stack,

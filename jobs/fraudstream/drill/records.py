@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -24,7 +25,8 @@ from fraudstream.streams import progress
 
 _USER = 2_100_000
 _COLUMNS = "id, user_id, amount::text, card_type, merchant_id, created_at"
-_HUGE = 200_000
+_HUGE = 1_000_000
+_HUGE_RSS_MIB = 1_700  # of a worker with a heap of 1 GiB
 _COPIED = 20_000
 _OVERLAPS = 5
 _RENAMED = 200
@@ -37,18 +39,21 @@ POISON: tuple[bytes, ...] = (
     b'{"op":"c","after":{"id":"one","user_id":1,"amount":"1.00"},"source":{"lsn":1},"ts_ms":1}',
     b'{"op":"c","after":{"id":99999999999999999999999999,"user_id":1,"amount":"1.00"},"source":{"lsn":1},"ts_ms":1}',
     b'{"op":"c","after":{"id":1,"user_id":1,"amount":"1.001"},"source":{"lsn":1},"ts_ms":1}',
+    b'{"op":"c","after":{"id":1,"user_id":1,"amount":NaN},"source":{"lsn":1},"ts_ms":1}',
+    b'{"op":"c","after":{"id":1,"user_id":1,"amount":true},"source":{"lsn":1},"ts_ms":1}',
+    b'{"op":"c","op":"d","after":{"id":1,"user_id":1,"amount":"1.00"},"source":{"lsn":1},"ts_ms":1}',
 )  # fmt: skip
 
 
 def poison(rig: Rig, random: Random) -> Struck:
     """Messages that nobody can read, some of each, in every partition."""
     messages = [random.choice(POISON) for _ in range(200)] + list(POISON)
-    producer, places = Producer(kafka.client(rig.settings)), []
+    producer, before = Producer(kafka.client(rig.settings)), len(rig.poison)
 
     def delivered(error: Any, message: Any) -> None:
         if error is not None:
             raise NotStruckError(f"a poisonous message was refused: {error}")
-        places.append((message.partition(), message.offset()))
+        rig.poison[message.partition(), message.offset()] = message.value()
 
     for number, value in enumerate(messages):
         key = json.dumps({"user_id": number}, separators=(",", ":")).encode()
@@ -56,7 +61,7 @@ def poison(rig: Rig, random: Random) -> Struck:
         producer.poll(0)
         time.sleep(0.01)
     producer.flush(30)
-    return Struck(f"{len(places)} unreadable messages, the last at {places[-1]}")
+    return Struck(f"{len(rig.poison) - before} unreadable messages, the last at {[*rig.poison][-1]}")
 
 
 def copies(rig: Rig, random: Random) -> Struck:
@@ -125,10 +130,19 @@ def _unjudged(rig: Rig) -> int:
 
 def huge_transaction(rig: Rig, random: Random) -> Struck:
     """A transaction of very many rows, Connect killed while it reads them."""
+    before = sum(rig.ends().values())
     write_at_once(rig, _USER + 1000, _HUGE)
-    time.sleep(random.uniform(0.5, 3))
+    part = random.uniform(0.2, 0.8) * _HUGE
+    rig.until(lambda: sum(rig.ends().values()) - before > part, "a part of the transaction")
+    status = Path(f"/proc/{rig.component_pids()['connect']}/status").read_text(encoding="ascii")
+    peak_mib = int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    if peak_mib > _HUGE_RSS_MIB:
+        raise FraudstreamError(f"Connect took {peak_mib} MiB for a transaction of {_HUGE:,} rows")
     pid, since = _kill_connect(rig)
-    return Struck(f"{_HUGE:,} rows in one transaction; Connect pid {pid} gone", 1, since)
+    proof = (
+        f"{_HUGE:,} rows in one transaction; Connect pid {pid}, at most {peak_mib} MiB, gone after {part:,.0f} of them"
+    )
+    return Struck(proof, 1, since)
 
 
 def overlapping(rig: Rig, random: Random) -> Struck:

@@ -32,7 +32,12 @@ def refused_starts(rig: Rig, random: Random) -> Struck:
         with mistake(rig) as config:
             refused(rig, "detect_fraud", config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
     _without_identity(rig)
-    return Struck(f"refused: {', '.join([*(runbook for runbook, _ in _MISTAKES), 'replica-identity'])}")
+    rule = rig.rules[0].name
+    record.path_of(rig.pipeline.lake, rule).write_bytes(b"{")
+    refused(rig, "detect_fraud", rig.config, ("rule-record",), "--with", f"{ARCHIVE},{MIRROR}")
+    rig.start_driver("--forget", rule)
+    names = [*(runbook for runbook, _ in _MISTAKES), "replica-identity"]
+    return Struck(f"refused: {', '.join(names)}; and rule-record, then --forget {rule}")
 
 
 def _without_identity(rig: Rig) -> None:

@@ -51,6 +51,7 @@ class Rig:
         self.log = self.home / "driver.log"
         self._seed, self._rate, self._inserts_only = seed, rate, inserts_only
         self.redelivered_to, self.redelivered_from = 0, dict[str, int]()
+        self.poison: dict[tuple[int, int], bytes] = {}  # unreadable messages, by partition and offset
         self.driver: Child | None = None
         self.feed: Feed | None = None
         self.environment = {"FRAUDSTREAM_HOME": str(self.home)}
@@ -166,14 +167,9 @@ class Rig:
         return {name: pid for name in COMPONENTS if (pid := pid_of(self.settings, name)) is not None}
 
     def written(self) -> int:
-        """Rows inserted so far, as the database counts them; the last count while it does not answer."""
-        try:
-            with postgres.cursor(self.settings) as cursor:
-                cursor.execute("SELECT last_value FROM public.transactions_id_seq")
-                ((self._written,),) = cursor.fetchall()
-        except psycopg2.Error:
-            pass
-        return getattr(self, "_written", 0)
+        """Rows inserted so far, as the ledger has them."""
+        assert self.feed is not None
+        return self.feed.inserted
 
     def wal(self) -> int:
         """The end of the database's log."""

@@ -104,13 +104,21 @@ def _rules(rig: Rig) -> dict[str, object]:
 
 def full_disk(rig: Rig, random: Random) -> Struck:
     """The lake's disk full: no half commit, a clear error, and it goes on when there is room."""
-    lake = Path(rig.pipeline.lake)
+    return _filled(rig, Path(rig.pipeline.lake))
+
+
+def full_checkpoints(rig: Rig, random: Random) -> Struck:
+    """The checkpoints' disk full: no half commit, a clear error, and it goes on when there is room."""
+    return _filled(rig, Path(rig.pipeline.checkpoints))
+
+
+def _filled(rig: Rig, folder: Path) -> Struck:
     rig.stop_driver()
-    with small_disk(lake, _SPARE_MIB + 64):
+    with small_disk(folder, _SPARE_MIB + 64):
         rig.start_driver()
-        ballast = lake / "ballast"
+        ballast = folder / "ballast"
         with ballast.open("wb") as file:
-            free = shutil.disk_usage(lake).free
+            free = shutil.disk_usage(folder).free
             os.posix_fallocate(file.fileno(), 0, max(4096, free - 64 * 1024))
         rig.until(lambda: _is_full(rig), "the error of a full disk")
         states = query_states(rig.pipeline.progress)[1]
@@ -148,6 +156,10 @@ STORED = (
     ),
     Fault(
         name="full_disk", rows=(13,), strike=full_disk,
+        must_hold="the batch fails with a clear error; no half commit; goes on with room",
+    ),
+    Fault(
+        name="full_checkpoints", rows=(13,), strike=full_checkpoints,
         must_hold="the batch fails with a clear error; no half commit; goes on with room",
     ),
 )  # fmt: skip

@@ -30,9 +30,11 @@ class LedgerTransaction:
 
 
 class Ledger:
-    """A ledger open for appending. Raises FraudstreamError when the file cannot be written, or ends in a torn line."""
+    """A ledger open for appending. `inserted`: rows that its transactions have inserted. Raises FraudstreamError when
+    the file cannot be written, or ends in a torn line."""
 
     def __init__(self, path: Path) -> None:
+        self.inserted = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -51,6 +53,8 @@ class Ledger:
         line = json.dumps({"outcome": outcome, "changes": changes, "at": time.time()}, separators=(",", ":"))
         self._file.write(line.encode() + b"\n")
         self._file.flush()
+        if outcome == "committed":
+            self.inserted += sum(change[0] == "c" for change in changes)
 
     def close(self) -> None:
         """Close the file."""
