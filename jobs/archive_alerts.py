@@ -23,10 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.streams import queries
     from fraudstream.streams.supervise import run_until_stopped
 
+    spark = build_session("archive_alerts")
     if arguments.reset:
         for name in (queries.ARCHIVE, queries.SHADOW_ARCHIVE):
-            queries.reset(pipeline, name)
-    spark = build_session("archive_alerts")
+            queries.reset(spark, pipeline, name)
     started = [queries.start_archive(spark, pipeline, until_caught_up=arguments.until_caught_up)]
 
     def start_shadows() -> StreamingQuery | None:

@@ -77,7 +77,7 @@ def _follow(pipeline: Pipeline, windows: Windows, given: argparse.Namespace) -> 
 
     spark = build_session("average_temperature")
     if given.reset:
-        follow.reset(spark, pipeline)
+        follow.reset(spark, pipeline, given.topic)
     query = follow.start(
         spark, pipeline, windows, _show, topic=given.topic, zone=given.zone, trigger=given.trigger,
         until_caught_up=given.once,

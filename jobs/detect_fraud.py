@@ -44,11 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.streams.rollout import Rollout
     from fraudstream.streams.supervise import run_until_stopped
 
-    for name in arguments.reset:
-        queries.reset(pipeline, name)
-    for name in arguments.forget:
-        queries.forget(pipeline, name)
     spark = build_session("detect_fraud")
+    for name in arguments.reset:
+        queries.reset(spark, pipeline, name)
+    for name in arguments.forget:
+        queries.forget(spark, pipeline, name)
     rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
     chosen = _chosen(load_rules(arguments.rules_file), arguments, pipeline)  # as it is by now
     if arguments.until_caught_up:

@@ -21,9 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.streams.supervise import run_until_stopped
 
     table = people_table(arguments.topic)
-    if arguments.reset:
-        table_mirror.reset(pipeline, table)
     spark = build_session("mirror_people")
+    if arguments.reset:
+        table_mirror.reset(spark, pipeline, table)
     query = table_mirror.start_table(spark, pipeline, table, until_caught_up=arguments.until_caught_up)
     code = run_until_stopped([query], pipeline.progress, until_caught_up=arguments.until_caught_up)
     spark.stop()

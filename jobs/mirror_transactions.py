@@ -19,9 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.streams import queries
     from fraudstream.streams.supervise import run_until_stopped
 
-    if arguments.reset:
-        queries.reset(pipeline, queries.MIRROR)
     spark = build_session("mirror_transactions")
+    if arguments.reset:
+        queries.reset(spark, pipeline, queries.MIRROR)
     once = arguments.until_caught_up
     started = queries.start_mirror(spark, pipeline, until_caught_up=once)
     code = run_until_stopped([started], pipeline.progress, until_caught_up=once)

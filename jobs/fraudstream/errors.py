@@ -23,6 +23,7 @@ Runbook = Literal[
     "driver-dead",
     "driver-frozen",
     "heartbeat-stale",
+    "history-gone",
     "kafka-down",
     "metrics-gone",
     "offset-gone",

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
+from pyspark.sql.streaming.query import StreamingQuery
 
+from fraudstream.check.oracle import arrivals, judge_topic
+from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError, Runbook
 from fraudstream.stack import connect, kafka, offsets, postgres
 from fraudstream.streams import queries
-from stack.world import World, world
+from stack.world import World, rows, table_rows, world
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 ROWS = "insert into transactions (user_id, amount) select 1 + n % 3, 10 from generate_series(1, {}) as n"
@@ -61,7 +65,7 @@ def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_
         cursor.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_insert_lsn())", (slot,))
     refused(a_world.capture, "slot-ahead")
     assert len(a_world.records()) == 30
-    connect.put_connector(settings, a_world.connector, accept_gap=True)
+    connect.put_connector(settings, a_world.connector, moved="slot-ahead")
     a_world.sql(ROWS.format(1))
     a_world.wait_for_row(36)
     assert len(a_world.records()) == 31, "the five rows of the gap are not there: that is what was accepted"
@@ -88,7 +92,7 @@ def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_
     for start in (start_rules, queries_of("start_mirror"), queries_of("start_archive")):
         refused(lambda start=start: start(a_world), "checkpoint-gone")
     for query in ("anomaly", queries.MIRROR, queries.ARCHIVE):
-        queries.reset(a_world.pipeline, query)
+        queries.reset(a_world.session, a_world.pipeline, query)
     a_world.judge()
     a_world.assert_exact()
 
@@ -108,7 +112,59 @@ def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_
     assert (a_world.mirror(), a_world.alerts_in_kafka()) == before
 
 
-def start_rules(world: World) -> object:
+def test_a_reset_keeps_what_the_lake_alone_can_tell_where_the_topic_has_lost_its_beginning(a_world: World):
+    a_world.capture()
+    a_world.sql(rows(1, *["10"] * 20), rows(2, *["20"] * 20), "update transactions set card_type = 'X' where id = 7")
+    a_world.wait_for_row(7, "u")
+    a_world.judge()
+    first = a_world.records()
+    cut(a_world)
+    a_world.sql(
+        rows(1, "10", "500", start=9000),
+        rows(2, "20", "20", "700", start=9000),
+        "delete from transactions where id = 9",
+    )
+    a_world.wait_for_row(9, "d")
+    for query in (*(rule.name for rule in a_world.rules), queries.MIRROR, queries.ARCHIVE):
+        queries.reset(a_world.session, a_world.pipeline, query)
+    a_world.judge()
+
+    last = a_world.records()
+    assert {(each.partition, each.offset) for each in first}.isdisjoint((each.partition, each.offset) for each in last)
+    entry = next(rule for rule in a_world.rules if rule.name == "anomaly")
+    found = arrivals([*first, *last], a_world.pipeline.max_message_bytes)
+    expected = [alert.transaction_id for alert in judge_topic(found, settings_for(entry.rule, entry.parameters)).alerts]
+    assert expected == [42, 45], "both by the histories of what the topic has lost"
+    for alerts in (a_world.alerts_in_kafka(), a_world.alerts_in_delta()):
+        assert sorted(number for rule, number in alerts if rule == "anomaly") == expected
+    assert a_world.mirror() == a_world.postgres()
+    changes = table_rows(a_world.pipeline.table("transaction_changes"))
+    assert sorted((row["op"], row["id"]) for row in changes) == sorted(
+        [*(("c", number) for number in range(1, 46)), ("u", 7), ("d", 9)]
+    )
+
+    shutil.rmtree(a_world.pipeline.checkpoint(queries.MIRROR))
+    queries.reset(a_world.session, a_world.pipeline, "anomaly")
+    refused(lambda: start_rules(a_world), "history-gone")
+    queries.forget(a_world.session, a_world.pipeline, "anomaly")
+    for query in start_rules(a_world):
+        query.awaitTermination()
+    assert a_world.parts("anomaly")["read"] == len(last)
+
+
+def cut(world: World) -> None:
+    """Delete all records that the transactions topic has."""
+    records, topic = world.records(), world.pipeline.kafka.transactions_topic
+    numbers = {record.partition for record in records}
+    ends = [
+        TopicPartition(topic, number, 1 + max(r.offset for r in records if r.partition == number)) for number in numbers
+    ]
+    admin = kafka.admin(world.settings)  # the answer does not come to a client that is gone
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(30)
+
+
+def start_rules(world: World) -> list[StreamingQuery]:
     return queries.start_rules(world.session.newSession(), world.rules, world.pipeline, until_caught_up=True)
 
 

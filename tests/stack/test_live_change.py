@@ -190,7 +190,7 @@ def test_changed_rules_alert_by_the_record_over_a_restart_and_in_a_replay(driver
         topic: set(messages(world, topic)) for topic in (pipeline.kafka.alerts_topic, pipeline.kafka.shadow_topic)
     }
     for name in ("anomaly", "steady"):
-        queries.reset(pipeline, name)
+        queries.reset(world.session, pipeline, name)
     for query in queries.start_rules(
         world.session.newSession(), load_rules(driver.file), pipeline, until_caught_up=True
     ):

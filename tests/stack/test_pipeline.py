@@ -271,7 +271,7 @@ def test_a_mirror_whose_checkpoint_is_gone_is_refused_until_it_is_reset(make_wor
     elsewhere = replace(world.pipeline, checkpoints=f"{world.pipeline.checkpoints}_lost")
     with pytest.raises(GuardError, match="append every change again"):
         queries.start_mirror(world.session, elsewhere)
-    queries.reset(elsewhere, queries.MIRROR)
+    queries.reset(world.session, elsewhere, queries.MIRROR)
     queries.start_mirror(world.session, elsewhere, until_caught_up=True).awaitTermination()
     assert len(table_rows(world.pipeline.table("transaction_changes"))) == 2
     assert delete_connector(world.settings, world.connector["name"])

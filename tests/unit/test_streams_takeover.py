@@ -12,6 +12,7 @@ from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.errors import ConfigError, GuardError
 from fraudstream.rulebook.catalog import Rule, parse_rules
 from fraudstream.streams import record, takeover
+from fraudstream.streams.start_over import start_over
 
 ENDS = {0: 100, 1: 100}
 
@@ -19,6 +20,7 @@ ENDS = {0: 100, 1: 100}
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     monkeypatch.setattr(takeover, "topic_ends", lambda spark, kafka: ENDS)
+    monkeypatch.setattr(takeover, "topic_begins", lambda spark, kafka, topic: {0: 0, 1: 0})
     monkeypatch.setattr(takeover, "topic_id", lambda spark, kafka, topic: "an id")
     monkeypatch.setattr(takeover, "alert_columns", lambda rule: None)
     monkeypatch.setattr(takeover, "history", lambda *given: None)
@@ -98,3 +100,52 @@ def test_a_late_rule_whose_seeding_failed_is_late_again(pipeline, monkeypatch):
     monkeypatch.setattr(takeover, "history", lambda *given: None)
     takeover.take_over(None, rule("anomaly"), pipeline, late=True)
     assert since(pipeline, "anomaly") == [ENDS]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[int, int]]]:
+    """A topic without its first records; what is asked of the history that they are: (rule version, until)."""
+    found: list[tuple[str, dict[int, int]]] = []
+    monkeypatch.setattr(takeover, "topic_begins", lambda spark, kafka, topic: {0: 30, 1: 0})
+    monkeypatch.setattr(takeover, "history", lambda spark, rule, pipeline, until: found.append((rule.version, until)))
+    return found
+
+
+@pytest.mark.parametrize("mirrored", [30, 90])
+def test_where_the_topic_has_lost_its_beginning_a_rule_begins_with_the_history_of_it(pipeline, asked, mirrored):
+    begun(pipeline, "mirror_transactions", 0, mirrored)
+    ours = rule("anomaly", factor=3)
+    for _ in range(2):  # with a record it begins as without one, and once
+        takeover.take_over(None, ours, pipeline)
+        assert asked == [(ours.version, {0: 30, 1: 0})]
+        assert json.loads(Path(pipeline.checkpoint("anomaly"), "start.json").read_text()) == {"0": 30, "1": 0}
+    start_over(pipeline, "anomaly")
+    takeover.take_over(None, ours, pipeline)
+    assert asked == [(ours.version, {0: 30, 1: 0})] * 2
+
+
+def test_a_history_that_the_lake_lacks_refuses_a_rule_with_a_record_until_that_is_forgotten(pipeline, asked):
+    ours = rule("anomaly", factor=3)
+    begun(pipeline, "mirror_transactions", 0, 29)
+    takeover.take_over(None, ours, pipeline)  # without a record it begins with what the topic has
+    assert asked == []
+    takeover.take_over(None, ours, pipeline)  # which a driver's death before its first batch does not change
+    start_over(pipeline, "anomaly")
+    with pytest.raises(GuardError, match=r"has lost what was before \{0: 30, 1: 0\}.*--forget anomaly") as refusal:
+        takeover.take_over(None, ours, pipeline)
+    assert refusal.value.runbook == "history-gone"
+    record.path_of(pipeline.lake, "anomaly").unlink()
+    takeover.take_over(None, ours, pipeline)
+    assert asked == []
+
+
+def test_each_epoch_that_is_alive_gets_the_history_by_its_own_rule(pipeline, asked):
+    old, new = rule("anomaly", factor=3, history=50), rule("anomaly", factor=3, history=90)
+    begun(pipeline, "mirror_transactions", 0, 100)
+    takeover.take_over(None, old, pipeline)
+    begun(pipeline, "anomaly", 0, 60)
+    takeover.take_over(None, new, pipeline)
+    asked.clear()
+    start_over(pipeline, "anomaly")
+    takeover.take_over(None, new, pipeline)
+    assert asked == [(old.version, {0: 30, 1: 0}), (new.version, {0: 30, 1: 0})]

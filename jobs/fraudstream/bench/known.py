@@ -8,9 +8,9 @@ from fraudstream.bench.dataset import PARTITIONS, Ints
 from fraudstream.config import Pipeline, State
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import state_of
-from fraudstream.streams import record
+from fraudstream.streams import progress, record
 from fraudstream.streams.buckets import bucket_ids, buckets_of
-from fraudstream.streams.seed import store_seed, store_start
+from fraudstream.streams.seed import store_seed
 
 AMOUNTS = 50
 """Of each user: as many as anomaly looks at."""
@@ -69,6 +69,6 @@ def prepare(pipeline: Pipeline, rule: Rule, users: Ints) -> None:
     knowing these users' payments. There must be none yet."""
     begin, checkpoint = dict.fromkeys(range(PARTITIONS), 0), pipeline.checkpoint(rule.name)
     store_seed(checkpoint, rule.name, 0, states(rule, pipeline.state, users))
-    store_start(checkpoint, begin)
+    progress.store_start(checkpoint, begin)
     # A rule without a record would begin with an empty history, and its seeds be deleted.
     record.append(pipeline.lake, rule, begin)

@@ -188,6 +188,14 @@ def start_of(checkpoint: str) -> dict[str, int]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
+def store_start(checkpoint: str, start: Mapping[int, int]) -> None:
+    """Keep with a new checkpoint the offsets at which its query begins."""
+    path = Path(checkpoint, START)
+    written = path.with_suffix(".new")
+    written.write_text(json.dumps({str(partition): offset for partition, offset in start.items()}), encoding="utf-8")
+    written.rename(path)
+
+
 def batch_offsets(checkpoint: str, batch: int) -> dict[str, int]:
     """{partition: next offset} that the checkpoint's offset log has for the end of `batch`; empty before batch 0.
     Raises GuardError where its file is torn."""

@@ -20,11 +20,11 @@ from fraudstream.streams.bases import bases_of
 from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
 from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new, masked_with
-from fraudstream.streams.mirror import TABLES, mirror_batch
+from fraudstream.streams.mirror import APPENDED, TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import Judge, rule_messages
-from fraudstream.streams.seed import store_start, stored_seeds
-from fraudstream.streams.start_over import require_not_gone, start_over
+from fraudstream.streams.seed import stored_seeds
+from fraudstream.streams.start_over import require_not_gone, start_over, start_tables_over
 from fraudstream.streams.takeover import take_over
 from fraudstream.streams.topic import check_topic, topic_begins
 from fraudstream.streams.upkeep import keeping_up
@@ -97,7 +97,7 @@ def start_query(
     real_time = rule.trigger == "real-time" and pipeline.triggers.real_time_enabled and not until_caught_up
     if is_columnar(rule, pipeline) and not progress.begun_batches(checkpoint) and not progress.start_of(checkpoint):
         # Spark's own source notes where it began; a source in Python does so with its first committed batch only.
-        store_start(checkpoint, topic_begins(spark, pipeline.kafka))
+        progress.store_start(checkpoint, topic_begins(spark, pipeline.kafka, topic))
     start = progress.start_of(checkpoint)
     judges = [_judge(spark, each, pipeline) for each in sorted(rules, key=lambda each: places.index(each.name))]
     if is_columnar(rule, pipeline):
@@ -157,13 +157,14 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
     when its checkpoint is gone but the tables are not: it would append every change a second time."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     topic, checkpoint = pipeline.kafka.transactions_topic, pipeline.checkpoint(MIRROR)
-    if is_new(checkpoint):
+    start = progress.start_of(checkpoint)
+    if is_new(checkpoint) and not start:
         _refuse_filled_tables(spark, pipeline)
     require_not_gone(pipeline, MIRROR, pipeline.table("transactions"))
     generation = claim_checkpoint(checkpoint, _made_from(spark, pipeline, topic))
     for table in TABLES:
         hold_table(pipeline.table(table))
-    records = read_stream(spark, pipeline.kafka, topic)
+    records = read_stream(spark, pipeline.kafka, topic, start=start)
     events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
     function = keeping_up(spark, pipeline, [*TABLES], mirror_batch(spark, pipeline, generation))
     return _start_batches(
@@ -212,14 +213,17 @@ def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: P
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", None)  # type: ignore[arg-type]
 
 
-def reset(pipeline: Pipeline, query: str) -> None:
-    """Forget what the query has done: its checkpoint and progress, and for the mirror its tables. It then starts from
-    the beginning of the topic, a rule by the record of its versions; alerts keep their ids, so nothing is doubled.
-    Raises GuardError while another driver runs it."""
-    start_over(pipeline, query, TABLES if query == MIRROR else ())
+def reset(spark: SparkSession, pipeline: Pipeline, query: str) -> None:
+    """Forget what the query has done: its checkpoint and progress, and of the mirror's tables what the topic tells
+    again. It then starts from the beginning of the topic, a rule by the record of its versions; alerts keep their ids,
+    so nothing is doubled. Raises GuardError while another driver runs it."""
+    if query == MIRROR:
+        start_tables_over(spark, pipeline, query, pipeline.kafka.transactions_topic, [*TABLES], APPENDED)
+    else:
+        start_over(pipeline, query)
 
 
-def forget(pipeline: Pipeline, rule: str) -> None:
+def forget(spark: SparkSession, pipeline: Pipeline, rule: str) -> None:
     """Reset a rule's query and forget its earlier versions: it judges the topic from its beginning as it is now."""
-    reset(pipeline, rule)
+    reset(spark, pipeline, rule)
     record.path_of(pipeline.lake, rule).unlink(missing_ok=True)

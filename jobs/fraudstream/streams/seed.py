@@ -6,7 +6,6 @@ stream with the first record behind the history; the state is the same bytes as 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -72,11 +71,9 @@ def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[
     """The change events in front of `until` ({partition: offset}): of lake/transaction_changes as far as the mirror has
     come, and from there of the topic. None if there are none. Raises GuardError if the mirror masks
     ids in another way."""
-    # The lake does not tell all that a correction needs.
-    mirror = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
-    if mirror:
+    mirrored = _mirrored(rule, pipeline)
+    if mirrored:
         require_mask(pipeline.checkpoint(_MIRROR), pipeline.mask)
-    mirrored = progress.by_number(mirror)
     borders = {partition: min(mirrored.get(partition, 0), offset) for partition, offset in until.items()}
     missing = {partition: offset for partition, offset in until.items() if borders[partition] < offset}
     parts = []
@@ -89,6 +86,19 @@ def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[
         events = rule_events(records, rule, pipeline)
         parts.append(events if not any(borders.values()) else events.select(*_OF_LAKE))
     return None if not parts else parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
+
+
+def is_short(pipeline: Pipeline, rule: Rule, until: Mapping[int, int]) -> bool:
+    """Whether the lake does not have all that a history in front of `until` needs."""
+    mirrored = _mirrored(rule, pipeline)
+    return any(mirrored.get(partition, 0) < offset for partition, offset in until.items())
+
+
+def _mirrored(rule: Rule, pipeline: Pipeline) -> dict[int, int]:
+    """{partition: offset} up to which the lake tells of changes what the rule needs."""
+    # It does not tell all that a correction needs.
+    position = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
+    return progress.by_number(position)
 
 
 def _of_lake(spark: SparkSession, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame:
@@ -121,11 +131,3 @@ def stored_seeds(checkpoint: str, versions: Iterable[Version]) -> dict[int, Mapp
 def seeds_of(checkpoint: str, rule: str) -> Path:
     """The folder of the rule's seeds."""
     return Path(checkpoint, "seeds", rule)
-
-
-def store_start(checkpoint: str, start: Mapping[int, int]) -> None:
-    """Keep with a new checkpoint the offsets at which its query begins."""
-    path = Path(checkpoint, progress.START)
-    written = path.with_suffix(".new")
-    written.write_text(json.dumps({str(partition): offset for partition, offset in start.items()}), encoding="utf-8")
-    written.rename(path)

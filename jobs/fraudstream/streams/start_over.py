@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import SparkSession
 
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.streams import progress
+from fraudstream.streams.kafka import has_topic
 from fraudstream.streams.manifest import hold_checkpoint, hold_table
+from fraudstream.streams.topic import topic_begins
 
 
 def start_over(pipeline: Pipeline, query: str, tables: Iterable[str] = ()) -> None:
@@ -29,6 +34,28 @@ def start_over(pipeline: Pipeline, query: str, tables: Iterable[str] = ()) -> No
         if Path(folder).exists():
             shutil.rmtree(folder)
     Path(checkpoint).mkdir(parents=True)
+
+
+def start_tables_over(
+    spark: SparkSession, pipeline: Pipeline, query: str, topic: str, tables: Sequence[str], appended: Collection[str]
+) -> None:
+    """Start a query over that alone writes these tables of the lake. They are deleted, unless the topic has lost its
+    beginning: then they keep what it cannot tell again, and the query begins at its first records. Of the `appended`
+    ones the rows of the records that it still has go; the others are merged, which changes nothing when it is repeated.
+    Raises GuardError as start_over."""
+    begins = topic_begins(spark, pipeline.kafka, topic) if has_topic(spark, pipeline.kafka, topic) else {}
+    if not any(begins.values()):
+        start_over(pipeline, query, tables)
+        return
+    for table in tables:
+        hold_table(pipeline.table(table))
+    start_over(pipeline, query)
+    is_told = " or ".join(f"(partition = {partition} and offset >= {offset})" for partition, offset in begins.items())
+    for table in appended:
+        if DeltaTable.isDeltaTable(spark, pipeline.table(table)):
+            DeltaTable.forPath(spark, pipeline.table(table)).delete(is_told)
+    # Last: without it, a start on filled tables is refused.
+    progress.store_start(pipeline.checkpoint(query), begins)
 
 
 def hold_rule(pipeline: Pipeline, rule: str) -> None:

@@ -13,10 +13,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.cdc.rows import IGNORED, row_changes
 from fraudstream.config import Pipeline
+from fraudstream.streams import progress
 from fraudstream.streams.kafka import read_stream, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint
-from fraudstream.streams.progress import append_line
-from fraudstream.streams.start_over import start_over
+from fraudstream.streams.start_over import start_tables_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
 from fraudstream.streams.upkeep import keeping_up
 
@@ -116,7 +116,7 @@ def table_batch(
                 after(changes, counts)
         finally:
             messages.unpersist()
-        append_line(pipeline.progress, table.name, {"batch_id": batch_id, **counts.asDict()})
+        progress.append_line(pipeline.progress, table.name, {"batch_id": batch_id, **counts.asDict()})
 
     return write
 
@@ -134,12 +134,15 @@ def start_table(
     generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
     tables = [table.name, table.quarantine]
     function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
-    writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
+    start = progress.start_of(pipeline.checkpoint(table.name))
+    writer = read_stream(spark, pipeline.kafka, table.topic, start=start).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=interval)
     return writer.queryName(table.name).option("checkpointLocation", pipeline.checkpoint(table.name)).start()
 
 
-def reset(pipeline: Pipeline, table: CapturedTable) -> None:
-    """Forget the table and what its query has done: it starts from the beginning of the topic."""
-    start_over(pipeline, table.name, (table.name, table.quarantine))
+def reset(spark: SparkSession, pipeline: Pipeline, table: CapturedTable) -> None:
+    """Forget what the table's query has done, and the table as far as the topic tells it again: it starts from the
+    beginning of the topic."""
+    tables = [table.name, table.quarantine]
+    start_tables_over(spark, pipeline, table.name, table.topic, tables, appended=[table.quarantine])

@@ -16,9 +16,9 @@ from fraudstream.streams import progress, record, state_value
 from fraudstream.streams.columnar.query import made_with_reader
 from fraudstream.streams.kafka import topic_id
 from fraudstream.streams.manifest import claim_checkpoint, masked_with
-from fraudstream.streams.seed import history, seed_states, seeds_of, store_seed, store_start
+from fraudstream.streams.seed import history, is_short, seed_states, seeds_of, store_seed
 from fraudstream.streams.start_over import hold_rule, require_not_gone
-from fraudstream.streams.topic import topic_ends
+from fraudstream.streams.topic import topic_begins, topic_ends
 
 
 def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool = False) -> bool:
@@ -27,8 +27,9 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
 
     It takes over behind the last batch that was begun: what has not been judged yet, it judges. A rule without a record
     judges the topic from its beginning, or, if it comes `late`, from the topic's present end, with what lies before as
-    its history. Raises GuardError if the checkpoint, the record or the topic is unfit for it, ConfigError for a rule
-    that Spark refuses; nothing is recorded then.
+    its history. What the topic has lost of its beginning is history too, as the lake has it. Raises GuardError if the
+    checkpoint, the record or the topic is unfit for it, ConfigError for a rule that Spark refuses; nothing is recorded
+    then.
     """
     checkpoint = pipeline.checkpoint(rule.name)
     known = record.entries(pipeline.lake, rule.name)
@@ -42,13 +43,16 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
         alert_columns(rule)  # raises what Spark has against it before it is recorded
     if known:
         _require_topic(record.since_of(known[-1]), ends, rule, pipeline)
+        _begin_again(spark, rule, pipeline)
         if record.is_of(known[-1], rule):
             return False
         _refuse_corrections(rule)
         since = _border(rule, known[-1], checkpoint, ends)
         record.require_living(pipeline.lake, rule.name, since, progress.by_number(progress.position(checkpoint)))
         if record.next_epoch(known, rule) != known[-1]["epoch"]:
-            seed(spark, rule, pipeline, record.next_epoch(known, rule))
+            seed(
+                spark, rule, pipeline, record.next_epoch(known, rule), progress.by_number(progress.position(checkpoint))
+            )
     else:
         since = ends if late and not progress.begun_batches(checkpoint) else {}
         _begin(spark, rule, pipeline, since)
@@ -119,15 +123,56 @@ def _begin(spark: SparkSession, rule: Rule, pipeline: Pipeline, since: Mapping[i
     if not progress.begun_batches(checkpoint):
         shutil.rmtree(seeds_of(checkpoint, rule.name), ignore_errors=True)
         Path(checkpoint, progress.START).unlink(missing_ok=True)
+        if not since and (start := _beginning(spark, rule, pipeline)):
+            # Where the lake does not have all that was before, nobody has promised it: the topic's history begins.
+            _begin_at(spark, rule, pipeline, start, {} if is_short(pipeline, rule, start) else {0: rule})
     if since:
-        store_start(checkpoint, since)
-        seed(spark, rule, pipeline, 0)
+        progress.store_start(checkpoint, since)
+        seed(spark, rule, pipeline, 0, since)
 
 
-def seed(spark: SparkSession, rule: Rule, pipeline: Pipeline, epoch: int) -> None:
-    """Keep with the rule's checkpoint the state for an epoch that begins where its query has come to."""
+def _begin_again(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> None:
+    """Prepare the new checkpoint of a rule with a record to begin at the first records that the topic still has, as if
+    it had judged those before. Raises GuardError where the lake does not tell of all of those."""
+    checkpoint = pipeline.checkpoint(rule.name)
+    if rule.stateless or progress.begun_batches(checkpoint) or seeds_of(checkpoint, rule.name).exists():
+        return
+    start = progress.by_number(progress.start_of(checkpoint)) or _beginning(spark, rule, pipeline)
+    if not start:
+        return
+    if is_short(pipeline, rule, start):
+        raise GuardError(
+            f"{rule.name}: {pipeline.kafka.transactions_topic} has lost what was before {start}, and "
+            f"{pipeline.table('transaction_changes')} does not tell all of it, so histories would be short and alerts "
+            "others. Have mirror_transactions catch up (its --reset keeps what the topic has lost), or begin without "
+            f"them: --forget {rule.name}.",
+            "history-gone",
+        )
+    versions = record.versions(pipeline.lake, rule.name, start)
+    _begin_at(spark, rule, pipeline, start, {version.epoch: version.rule for version in versions})
+
+
+def _beginning(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[int, int]:
+    """Where the topic begins, if it has lost records that a rule with state must know; else empty."""
+    begins = {} if rule.stateless else topic_begins(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
+    return begins if any(begins.values()) else {}
+
+
+def _begin_at(
+    spark: SparkSession, rule: Rule, pipeline: Pipeline, start: Mapping[int, int], epochs: Mapping[int, Rule]
+) -> None:
+    """Keep with a rule's new checkpoint where it begins, and its states of these epochs there."""
+    checkpoint = pipeline.checkpoint(rule.name)
+    progress.store_start(checkpoint, start)
+    seeds_of(checkpoint, rule.name).mkdir(parents=True, exist_ok=True)
+    for epoch, rule_of_epoch in epochs.items():
+        seed(spark, rule_of_epoch, pipeline, epoch, start)
+
+
+def seed(spark: SparkSession, rule: Rule, pipeline: Pipeline, epoch: int, until: Mapping[int, int]) -> None:
+    """Keep with the rule's checkpoint the state for an epoch that begins at these offsets."""
     if rule.stateless:
         return
-    checkpoint = pipeline.checkpoint(rule.name)
-    events = history(spark, rule, pipeline, progress.by_number(progress.position(checkpoint)))
-    store_seed(checkpoint, rule.name, epoch, {} if events is None else seed_states(events, rule, pipeline))
+    events = history(spark, rule, pipeline, until)
+    states = {} if events is None else seed_states(events, rule, pipeline)
+    store_seed(pipeline.checkpoint(rule.name), rule.name, epoch, states)

@@ -22,7 +22,7 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
 
     `key` is the rules' key, or None if no rule keeps state: the order of messages then does not matter.
     """
-    offsets = _offsets(spark, kafka)
+    offsets = _offsets(spark, kafka, kafka.transactions_topic)
     samples: list[Sample] = []
     # By a consumer, not by Spark jobs: 1.6 s of a start instead of 5.2.
     with consumer(spark, kafka, SAMPLE) as client:
@@ -32,14 +32,14 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
     check_samples(kafka.transactions_topic, len(offsets), samples, key)
 
 
-def topic_begins(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
-    """{partition: offset of its first record} of the transactions topic now. Raises GuardError if there is none."""
-    return {number: begin for number, (begin, _) in _offsets(spark, kafka).items()}
+def topic_begins(spark: SparkSession, kafka: Kafka, topic: str) -> dict[int, int]:
+    """{partition: offset of its first record} of a topic now. Raises GuardError if there is none."""
+    return {number: begin for number, (begin, _) in _offsets(spark, kafka, topic).items()}
 
 
 def topic_ends(spark: SparkSession, kafka: Kafka) -> dict[int, int]:
     """{partition: offset behind its last record} of the transactions topic now. Raises GuardError if there is none."""
-    return {number: end for number, (_, end) in _offsets(spark, kafka).items()}
+    return {number: end for number, (_, end) in _offsets(spark, kafka, kafka.transactions_topic).items()}
 
 
 def _ends(begin: int, end: int) -> list[tuple[int, int]]:
@@ -63,15 +63,14 @@ def _sampled(spark: SparkSession, client: Any, topic: str, number: int, start: i
                 yield Sample(number, record.key(), record.value(), _headers(record.headers()))
 
 
-def _offsets(spark: SparkSession, kafka: Kafka) -> dict[int, tuple[int, int]]:
-    """First and end offset of each partition of the transactions topic, by Spark's own Kafka client."""
+def _offsets(spark: SparkSession, kafka: Kafka, topic: str) -> dict[int, tuple[int, int]]:
+    """First and end offset of each partition of a topic, by Spark's own Kafka client."""
     with admin_client(spark, kafka) as admin:
-        return _listed(spark, admin, kafka)
+        return _listed(spark, admin, kafka, topic)
 
 
-def _listed(spark: SparkSession, admin: Any, kafka: Kafka) -> dict[int, tuple[int, int]]:
+def _listed(spark: SparkSession, admin: Any, kafka: Kafka, topic: str) -> dict[int, tuple[int, int]]:
     jvm: Any = spark._jvm
-    topic = kafka.transactions_topic
     numbers = [part.partition() for part in described(spark, admin, kafka, topic).partitions()]
     spec = jvm.org.apache.kafka.clients.admin.OffsetSpec
     ends: list[dict[int, int]] = []
