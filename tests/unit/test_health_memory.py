@@ -36,7 +36,7 @@ def test_a_query_in_figures(pipeline: Pipeline):
         (folder / "4").write_text(text)
     found = Memory().queries(pipeline)["mirror_transactions"]
     assert (found["read"], found["batches"], found["holds"], found["state"]) == (13, 2, True, "stopped")
-    assert (found["recent_unreadable"], found["batch_s"], found["last_at"]) == (2, 0.5, now)
+    assert (found["recent_unreadable"], found["batch_s"], found["last_at"]) == (1, 0.5, now)
     assert found["position"] == {0: 12, 1: 3}
 
 

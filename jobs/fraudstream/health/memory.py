@@ -59,7 +59,7 @@ class Memory:
             "last_at": found.last.get("at"),
             "batch_s": None if duration is None else duration / 1000,
             "state_bytes": found.last.get("state_bytes"),
-            "recent_unreadable": sum(count for at, count in found.unreadable if at >= begin),
+            "recent_unreadable": found.recent("unreadable", begin),
         }
 
     def _progress(self, path: Path) -> Progress:
