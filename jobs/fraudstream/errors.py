@@ -33,6 +33,7 @@ Runbook = Literal[
     "records-gone",
     "records-unaccounted",
     "replica-identity",
+    "rows-unjudged",
     "rule-record",
     "slot-ahead",
     "slot-inactive",

@@ -193,6 +193,15 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
 _LAKE_QUERY = "SELECT reason, count(*) FROM quarantine GROUP BY reason"
 
 
+def _unjudged(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    # Each query counts the same rows, and any of them may be the one that runs.
+    most = max((each["recent_unjudged"] for each in facts["queries"].values()), default=0)
+    if most > limits.unjudged:
+        found = f"{most:,} rows without an amount or a time that a rule can judge, in the last ten minutes"
+        step = "name a renamed column back, then `make repair`; or correct who writes such rows (see the runbook)"
+        yield Finding("rows-unjudged", "warning", facts["topic"], found, step)
+
+
 def _tables(facts: Facts, limits: Limits) -> Iterator[Finding]:
     for name, each in facts["tables"].items():
         if each["small_files"] > limits.small_files:
@@ -231,5 +240,6 @@ def _bytes(count: float) -> str:
 
 
 _CHECKS: tuple[Callable[[Facts, Limits], Iterator[Finding]], ...] = (
-    _components, _versions, _disks, _slots, _connectors, _heartbeats, _topics, _drivers, _queries, _tables, _canaries,
+    _components, _versions, _disks, _slots, _connectors, _heartbeats, _topics, _drivers, _queries, _unjudged,
+    _tables, _canaries,
 )  # fmt: skip
