@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,19 @@ def size(folder: Path) -> int:
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, which need not be there yet."""
-    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def disks(folders: Iterable[Path]) -> dict[str, int]:
+    """Room on each disk that one of the folders is on, by the first of its folders. They need not be there yet."""
+    found: dict[int, Path] = {}
+    for folder in folders:
+        found.setdefault(_existing(folder).stat().st_dev, folder)
+    return {str(folder): free_bytes(folder) for folder in found.values()}
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def as_text(found: Mapping[str, Any]) -> str:
