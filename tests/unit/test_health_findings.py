@@ -27,7 +27,8 @@ HEALTHY = {
     "alerts_topic": "fraud.alerts",
     "home": "/run",
     "components": {
-        name: {"state": "running", "pid": 7, "log": f"/run/{name}.log"} for name in ("postgres", "kafka", "connect")
+        name: {"state": "running", "pid": 7, "port": 15432, "log": f"/run/{name}.log"}
+        for name in ("postgres", "kafka", "connect")
     },
     "connectors": {"transactions": {"connector": "RUNNING", "tasks": ["RUNNING"], "trace": None}},
     "captures": {"transactions": {"slot": "s", "database": "mydb", "prefix": "db"}},

@@ -44,7 +44,8 @@ def _components(facts: Facts, limits: Limits) -> Iterator[Finding]:
             step = f"see {each['log']}; `kill -CONT {each['pid']}` if it was frozen, else `make down` and `make up`"
             yield Finding(names[part], "broken", part, found, step)
         elif each["state"] == "stopped":
-            yield Finding(names[part], "broken", part, f"{TITLES[part]} does not run", "`make up` starts it")
+            found = f"{TITLES[part]} does not run here, and does not answer on port {each['port']}"
+            yield Finding(names[part], "broken", part, found, "`make up` starts it")
 
 
 def _versions(facts: Facts, limits: Limits) -> Iterator[Finding]:
