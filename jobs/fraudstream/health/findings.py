@@ -207,7 +207,8 @@ def _tables(facts: Facts, limits: Limits) -> Iterator[Finding]:
     for name, each in facts["tables"].items():
         if each["small_files"] > limits.small_files:
             found = f"{each['small_files']:,} of its {each['files']:,} files are under 1 MiB"
-            yield Finding("small-files", "warning", name, found, "OPTIMIZE it while its writer is stopped")
+            step = "its writer joins them while it runs; if it does, shorten `upkeep.every` and start it again"
+            yield Finding("small-files", "warning", name, found, step)
 
 
 def _canaries(facts: Facts, limits: Limits) -> Iterator[Finding]:
