@@ -34,6 +34,7 @@ Runbook = Literal[
     "records-gone",
     "records-unaccounted",
     "replica-identity",
+    "rows-unjudged",
     "rule-record",
     "slot-ahead",
     "slot-inactive",

@@ -13,13 +13,13 @@ from fraudstream.health.limits import Limits, load_limits
 
 LIMITS = Limits(
     disk_free_bytes=1000, slot_inactive_s=60, slot_left_percent=25, heartbeat_s=60, behind_s=120, silent_s=120,
-    quarantined=0, small_files=10, canary_s=300,
+    quarantined=0, unjudged=10, small_files=10, canary_s=300,
 )  # fmt: skip
 QUERY = {
     "state": "running", "told": "running", "topic": "db.public.transactions", "position": {0: 70, 1: 90},
     "checkpoint_bytes": 1, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1}, "holds": True,
-    "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0, "lag_records": 0,
-    "lag_s": 0.0,
+    "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0, "recent_unjudged": 10,
+    "lag_records": 0, "lag_s": 0.0,
 }  # fmt: skip
 HEALTHY = {
     "at": 1000.0,
@@ -27,7 +27,8 @@ HEALTHY = {
     "alerts_topic": "fraud.alerts",
     "home": "/run",
     "components": {
-        name: {"state": "running", "pid": 7, "log": f"/run/{name}.log"} for name in ("postgres", "kafka", "connect")
+        name: {"state": "running", "pid": 7, "port": 15432, "log": f"/run/{name}.log"}
+        for name in ("postgres", "kafka", "connect")
     },
     "connectors": {"transactions": {"connector": "RUNNING", "tasks": ["RUNNING"], "trace": None}},
     "captures": {"transactions": {"slot": "s", "database": "mydb", "prefix": "db"}},
@@ -114,6 +115,7 @@ FAULTS = {
     "behind": (_query(lag_s=121.0, lag_records=12), "query-behind", "anomaly"),
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
+    "unjudged": (_query("anomaly", recent_unjudged=11), "rows-unjudged", "db.public.transactions"),
     "small files": (_set("tables", {"alerts": {"files": 12, "small_files": 11}}), "small-files", "alerts"),
     "canary": (_set("canary", {"at": 699.0, "arrived_at": 699.0, "every_s": 60.0}), "canary-late", "canary"),
     "first canary": (_set("canary", {"at": 999.0, "arrived_at": None, "every_s": None}), "canary-late", "canary"),
@@ -157,6 +159,14 @@ def test_a_driver_that_ends_no_batch_while_records_wait_is_frozen_and_one_withou
     assert ("driver-frozen", "driver") in found(facts)
     facts["driver"]["uptime_s"] = 30.0  # it may still be starting
     assert ("driver-frozen", "driver") not in found(facts)
+
+
+def test_rows_that_every_query_finds_unjudgeable_are_one_finding_with_the_greatest_count(facts):
+    for name, count in (("anomaly", 11), ("mirror_transactions", 200)):
+        facts["queries"][name]["recent_unjudged"] = count
+    (finding,) = findings(facts, LIMITS)
+    assert finding.name == "rows-unjudged"
+    assert finding.found.startswith("200 rows ")
 
 
 def test_a_connector_that_has_just_come_back_has_time_for_its_first_heartbeat(facts):

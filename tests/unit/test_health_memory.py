@@ -21,22 +21,23 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return replace(load_pipeline(), **folders)
 
 
-def line(batch: int, read: int, unreadable: int = 0, at: float = 1.0) -> str:
-    parts = {"judged": read - unreadable, "unreadable": unreadable}
+def line(batch: int, read: int, unreadable: int = 0, at: float = 1.0, unjudged: int = 0) -> str:
+    parts = {"judged": read - unreadable - unjudged, "unjudged": unjudged, "unreadable": unreadable}
     return json.dumps({"at": at, "batch_id": batch, "read": read, "duration_ms": 500, **parts}) + "\n"
 
 
 def test_a_query_in_figures(pipeline: Pipeline):
     path = Path(pipeline.progress, "mirror_transactions.jsonl")
     now = time.time()
-    path.write_text(line(0, 5, 2, now - 601) + line(1, 7, 1, now - 5) + line(1, 8, 1, now))
+    path.write_text(line(0, 5, 2, now - 601, 1) + line(1, 7, 1, now - 5, 5) + line(1, 8, 1, now, 4))
     offsets, commits = (Path(pipeline.checkpoint("mirror_transactions"), name) for name in ("offsets", "commits"))
     for folder, text in ((offsets, 'v1\n{}\n{"t": {"0": 12, "1": 3}}'), (commits, "v1\n{}")):
         folder.mkdir(parents=True)
         (folder / "4").write_text(text)
     found = Memory().queries(pipeline)["mirror_transactions"]
     assert (found["read"], found["batches"], found["holds"], found["state"]) == (13, 2, True, "stopped")
-    assert (found["recent_unreadable"], found["batch_s"], found["last_at"]) == (2, 0.5, now)
+    assert (found["recent_unreadable"], found["recent_unjudged"]) == (1, 4)
+    assert (found["batch_s"], found["last_at"]) == (0.5, now)
     assert found["position"] == {0: 12, 1: 3}
 
 

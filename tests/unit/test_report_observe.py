@@ -38,10 +38,25 @@ def test_a_repeated_batch_counts_once_with_its_newest_figures(tmp_path: Path):
     assert progress.begun == [Batch(1795416111100.0, {0: 3, 1: 7})]
 
 
+def test_what_is_recent_counts_a_repeated_batch_once_by_its_newest_line(tmp_path: Path):
+    path = tmp_path / "q.jsonl"
+    progress = Progress(path)
+    lines = [
+        {"batch_id": 0, "at": 1.0, "read": 9, "unreadable": 4},
+        {"batch_id": 1, "at": 2.0, "read": 9, "unreadable": 3},
+        {"batch_id": 1, "at": 5.0, "read": 9, "unreadable": 2},
+        {"batch_id": 2, "at": 6.0, "read": 9},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    progress.update()
+    assert [progress.recent("unreadable", since) for since in (1.0, 1.1, 5.0, 5.1)] == [6, 2, 2, 0]
+
+
 def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path):
     path = tmp_path / "q.jsonl"
     progress = Progress(path)
-    lines = ['{"batch_id": 0, "at": 1.0, "read": 10}', '{"batch_id": 1, "at": 2.0, "re', '{"batch_id": 1, "read": 7}']
+    torn = '{"batch_id": 1, "at": 2.0, "re'
+    lines = ['{"batch_id": 0, "at": 1.0, "read": 10}', torn, '{"batch_id": 1, "at": 3.0, "read": 7}']
     path.write_text("\n".join(lines) + "\n")
     progress.update()
     assert progress.sums == {"read": 17}

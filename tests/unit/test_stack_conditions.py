@@ -335,9 +335,11 @@ def test_an_error_of_kafka_in_a_command_is_one_line(monkeypatch, capsys, tmp_pat
 
 
 def test_the_status_of_a_stack_that_was_never_started_is_stopped_and_no_error(tmp_path):
+    ports = {name: str(port) for name, port in free_ports().items()}
     done = subprocess.run(
         [sys.executable, "-m", "fraudstream.stack", "status", "--json"],
-        env={**os.environ, "FRAUDSTREAM_HOME": str(tmp_path / "none")}, capture_output=True, text=True, check=False,
+        env={**os.environ, "FRAUDSTREAM_HOME": str(tmp_path / "none"), **ports}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0
     found = json.loads(done.stdout)

@@ -120,6 +120,25 @@ def test_a_healthy_stack_shows_where_what_was_read_went(settings, shown):
     assert "quarantined: 1 messages that cannot be read, in lake/quarantine" in text
 
 
+def test_a_component_that_we_did_not_start_runs_if_it_answers_on_its_port(settings, monkeypatch):
+    listening = {settings.postgres_port, settings.kafka_port}  # to the second we have no password
+    monkeypatch.setattr(status, "is_open", lambda port: port in listening)
+    asked = []
+
+    def answers(questions, seconds):
+        asked.extend(questions)
+        return {"postgres": [], "kafka": None}
+
+    monkeypatch.setattr(status, "answers", answers)
+    found = status.status(settings)
+    assert asked == ["postgres", "kafka"]
+    assert {name: (each["state"], each["pid"]) for name, each in found["components"].items()} == {
+        "postgres": ("running", None), "kafka": ("stopped", None), "connect": ("stopped", None),
+    }  # fmt: skip
+    port = settings.postgres_port
+    assert f"PostgreSQL     running       port {port}  answers there, not started by `make up`" in status.as_text(found)
+
+
 def test_a_lost_slot_is_not_healthy(shown):
     shown.slot["wal_status"] = "lost"
     found, text = shown()

@@ -73,14 +73,12 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._tail = Tail(path)
-        self._batches: dict[int, dict[str, int]] = {}
+        self._batches: dict[int, tuple[float, dict[str, int]]] = {}
         self.sums: dict[str, int] = {}
         self.durations: list[tuple[float, float, int]] = []
         """(epoch seconds, ms, records) per batch."""
         self.last: dict[str, Any] = {}
         """The line that was written last."""
-        self.unreadable: list[tuple[float, int]] = []
-        """(epoch seconds, records) per batch that had any."""
         self.begun: list[Batch] = []
         """The batches whose begin is known."""
         self._forgotten = 0
@@ -95,7 +93,11 @@ class Progress:
         for batch in list(self._batches)[: max(0, len(self._batches) - keep)]:
             del self._batches[batch]
             self._forgotten += 1
-        del self.durations[:-keep], self.unreadable[:-keep], self.begun[:-keep]
+        del self.durations[:-keep], self.begun[:-keep]
+
+    def recent(self, name: str, since: float) -> int:
+        """The sum of a count over the batches told of since then (epoch seconds) that are not forgotten."""
+        return sum(counts.get(name, 0) for at, counts in self._batches.values() if at >= since)
 
     def update(self) -> None:
         """Read what is new."""
@@ -105,13 +107,11 @@ class Progress:
             except json.JSONDecodeError:
                 continue  # cut short by a crash, and ended by the next line; its batch is counted again
             counts = {name: line[name] for name in _COUNTS if line.get(name) is not None}
-            former = self._batches.get(line["batch_id"], {})
+            _, former = self._batches.get(line["batch_id"], (0.0, {}))
             for name in counts.keys() | former.keys():
                 self.sums[name] = self.sums.get(name, 0) + counts.get(name, 0) - former.get(name, 0)
-            self._batches[line["batch_id"]] = counts
+            self._batches[line["batch_id"]] = line["at"], counts
             self.last = line
-            if counts.get("unreadable"):
-                self.unreadable.append((line["at"], counts["unreadable"]))
             if line.get("duration_ms") is not None:
                 self.durations.append((line["at"], line["duration_ms"], counts.get("read", 0)))
             if (began := epoch_ms(line.get("began_at"))) is not None:

@@ -16,10 +16,9 @@ from confluent_kafka import Producer
 
 from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired, write_at_once
+from fraudstream.drill.means import repaired, require_named, write_at_once
 from fraudstream.drill.rig import MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
-from fraudstream.errors import FraudstreamError
 from fraudstream.stack import kafka
 from fraudstream.streams import progress
 
@@ -113,14 +112,14 @@ def renamed_column(rig: Rig, random: Random) -> Struck:
         f" SELECT {_USER + 30_000} + n, 10 + n, 'VISA', 1 FROM generate_series(1, {_RENAMED}) AS n"
         f" RETURNING {_COLUMNS.replace('amount::text', 'NULL')}"
     )
+    rig.until(lambda: _unjudged(rig) - before >= _RENAMED, "the count of rows without an amount", watch=True)
+    require_named(rig, "rows-unjudged")
     rig.admin("ALTER TABLE public.transactions RENAME COLUMN total TO amount")
     wal = rig.wal()
     rig.until(lambda: rig.captured(wal), "capture")
     ends = rig.ends()
     rig.until(lambda: not rig.behind([MIRROR], ends), "the mirror", watch=True)
     unjudged = _unjudged(rig) - before
-    if unjudged < _RENAMED:
-        raise FraudstreamError(f"of {_RENAMED} rows without an amount only {unjudged} are counted as unjudged")
     return Struck(f"{_RENAMED} rows without the column, {unjudged} unjudged; repair: {repaired(rig, 'rows')}")
 
 
@@ -217,7 +216,7 @@ INPUT = (
     Fault(name="added_column", rows=(22,), strike=added_column, must_hold="rows go on with none of their fields null"),
     Fault(
         name="renamed_column", rows=(22,), strike=renamed_column, gap=True,
-        must_hold="rows without a needed column are counted as unjudged; a repair brings their values to the mirror",
+        must_hold="rows without a needed column are unjudged, and named; a repair brings their values to the mirror",
     ),
     Fault(
         name="huge_transaction", rows=(24,), strike=huge_transaction, must_hold="all rows, in their order, once"

@@ -34,7 +34,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
     ahead: connector -> slot and stored, the two positions where the slot stands past what the connector has stored;
     versions: part -> expected, found; locked: why the versions do not fit the locked jars, or None; driver, queries:
     see drivers.driver and Memory.queries, each query also with lag_records and lag_s (None: unknown); tables, alerts:
-    see tables; disks: folder -> free bytes; canary: see `noted`.
+    see tables; disks: see `disks`; canary: see `noted`.
     """
     memory = memory or Memory()
     queries = memory.queries(pipeline)  # before the topics: a query's position never lies behind an end seen later
@@ -69,7 +69,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
         "queries": {name: {**each, **lags.get(name, lag.UNKNOWN)} for name, each in queries.items()},
         "tables": asked["tables"] or {},
         "alerts": asked["alerts"] or {},
-        "disks": {folder: status.free_bytes(Path(folder)) for folder in (str(settings.home), pipeline.lake)},
+        "disks": disks(settings, pipeline),
         "canary": noted(pipeline),
     }
 
@@ -129,6 +129,13 @@ def _locked(settings: StackSettings) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
+
+
+def disks(settings: StackSettings, pipeline: Pipeline) -> dict[str, int]:
+    """Folder -> free bytes, of each disk that the stack or a job writes to."""
+    return status.disks(
+        Path(folder) for folder in (settings.home, pipeline.lake, pipeline.checkpoints, pipeline.progress)
+    )
 
 
 def noted(pipeline: Pipeline) -> dict[str, Any] | None:

@@ -44,7 +44,8 @@ def _components(facts: Facts, limits: Limits) -> Iterator[Finding]:
             step = f"see {each['log']}; `kill -CONT {each['pid']}` if it was frozen, else `make down` and `make up`"
             yield Finding(names[part], "broken", part, found, step)
         elif each["state"] == "stopped":
-            yield Finding(names[part], "broken", part, f"{TITLES[part]} does not run", "`make up` starts it")
+            found = f"{TITLES[part]} does not run here, and does not answer on port {each['port']}"
+            yield Finding(names[part], "broken", part, found, "`make up` starts it")
 
 
 def _versions(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -193,11 +194,21 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
 _LAKE_QUERY = "SELECT reason, count(*) FROM quarantine GROUP BY reason"
 
 
+def _unjudged(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    # Each query counts the same rows, and any of them may be the one that runs.
+    most = max((each["recent_unjudged"] for each in facts["queries"].values()), default=0)
+    if most > limits.unjudged:
+        found = f"{most:,} rows without an amount or a time that a rule can judge, in the last ten minutes"
+        step = "name a renamed column back, then `make repair`; or correct who writes such rows (see the runbook)"
+        yield Finding("rows-unjudged", "warning", facts["topic"], found, step)
+
+
 def _tables(facts: Facts, limits: Limits) -> Iterator[Finding]:
     for name, each in facts["tables"].items():
         if each["small_files"] > limits.small_files:
             found = f"{each['small_files']:,} of its {each['files']:,} files are under 1 MiB"
-            yield Finding("small-files", "warning", name, found, "OPTIMIZE it while its writer is stopped")
+            step = "its writer joins them while it runs; if it does, shorten `upkeep.every` and start it again"
+            yield Finding("small-files", "warning", name, found, step)
 
 
 def _canaries(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -231,5 +242,6 @@ def _bytes(count: float) -> str:
 
 
 _CHECKS: tuple[Callable[[Facts, Limits], Iterator[Finding]], ...] = (
-    _components, _versions, _disks, _slots, _connectors, _heartbeats, _topics, _drivers, _queries, _tables, _canaries,
+    _components, _versions, _disks, _slots, _connectors, _heartbeats, _topics, _drivers, _queries, _unjudged,
+    _tables, _canaries,
 )  # fmt: skip

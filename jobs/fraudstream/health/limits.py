@@ -28,6 +28,7 @@ class Limits:
     behind_s: int
     silent_s: int
     quarantined: int
+    unjudged: int
     small_files: int
     canary_s: int
 

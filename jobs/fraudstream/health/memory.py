@@ -31,7 +31,7 @@ class Memory:
         """By name of every query that has left a trace: state (queries.states_of), told (what its driver said last),
         topic, position (next offset by partition, behind the last committed batch), batches, read, parts, holds
         (queries.conserved), dropped (changes of rows that a rule ignored, by reason), last_at (epoch seconds), batch_s,
-        state_bytes, checkpoint_bytes, recent_unreadable (of the last ten minutes)."""
+        state_bytes, checkpoint_bytes, recent_unreadable and recent_unjudged (of the last ten minutes)."""
         told = query_states(pipeline.progress)[1]
         states = states_of(Path(pipeline.progress), Path(pipeline.checkpoints))
         topics = {ARCHIVE: pipeline.kafka.alerts_topic, SHADOW_ARCHIVE: pipeline.kafka.shadow_topic}
@@ -59,7 +59,8 @@ class Memory:
             "last_at": found.last.get("at"),
             "batch_s": None if duration is None else duration / 1000,
             "state_bytes": found.last.get("state_bytes"),
-            "recent_unreadable": sum(count for at, count in found.unreadable if at >= begin),
+            "recent_unreadable": found.recent("unreadable", begin),
+            "recent_unjudged": found.recent("unjudged", begin),
         }
 
     def _progress(self, path: Path) -> Progress:

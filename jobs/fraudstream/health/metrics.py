@@ -148,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("table_files", "gauge", ("table",), "files of its newest version", _field("tables", "files")),
     Metric("table_small_files", "gauge", ("table",), "of these, files under 1 MiB", _field("tables", "small_files")),
     Metric("table_bytes", "gauge", ("table",), "size of its newest version", _field("tables", "bytes")),
-    Metric("disk_free_bytes", "gauge", ("folder",), "room on the disk of the stack and of the lake",
+    Metric("disk_free_bytes", "gauge", ("folder",), "room on each disk of stack, lake, checkpoints and progress",
            lambda f: [((folder,), free) for folder, free in f["disks"].items()]),
     Metric("canary_arrived_timestamp_seconds", "gauge", (), "when a canary last came out as an alert in time",
            _canary("arrived_at")),

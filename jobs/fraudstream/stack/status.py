@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 from fraudstream import cli
 from fraudstream.stack import connect, kafka, postgres, queries
 from fraudstream.stack.asking import answers
-from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, log_file, ports, process_of, tail
+from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, is_open, log_file, ports, process_of, tail
 from fraudstream.stack.settings import StackSettings
 
 _SECONDS = 10.0
@@ -39,10 +39,10 @@ def status(settings: StackSettings) -> dict[str, Any]:
 def components(settings: StackSettings) -> dict[str, Any]:
     """The stack's own state, within ten seconds:
 
-    home; components: name -> state (running, not answering, crashed, stopped), pid, port, uptime_s, memory_bytes, log,
-    last_lines (of a crashed one); connectors: name -> connector, tasks, trace; slots: see postgres.slots; topics:
-    name -> partitions, offsets (last minus first, so transaction markers count too), bytes on disk, and by partition
-    starts and ends; disk: free_bytes, used_bytes.
+    home; components: name -> state (running, not answering, crashed, stopped), pid (None where `make up` did not start
+    it, as in a container), port, uptime_s, memory_bytes, log, last_lines (of a crashed one); connectors: name ->
+    connector, tasks, trace; slots: see postgres.slots; topics: name -> partitions, offsets (last minus first, so
+    transaction markers count too), bytes on disk, and by partition starts and ends; disk: free_bytes, used_bytes.
     What a component that does not answer would tell is empty.
     """
     questions: dict[str, Callable[[], Any]] = {
@@ -50,7 +50,7 @@ def components(settings: StackSettings) -> dict[str, Any]:
         "kafka": lambda: _topics(settings),
         "connect": lambda: _connectors(settings),
     }
-    found = answers({name: ask for name, ask in questions.items() if process_of(settings, name)}, _SECONDS)
+    found = answers({name: ask for name, ask in questions.items() if _may_answer(settings, name)}, _SECONDS)
     return {
         "home": str(settings.home),
         "components": {name: _component(settings, name, found.get(name) is not None) for name in COMPONENTS},
@@ -61,13 +61,23 @@ def components(settings: StackSettings) -> dict[str, Any]:
     }
 
 
+def _may_answer(settings: StackSettings, name: str) -> bool:
+    return process_of(settings, name) is not None or is_open(_port(settings, name))
+
+
+def _port(settings: StackSettings, name: str) -> int:
+    return next(iter(ports(settings, name).values()))
+
+
 def _component(settings: StackSettings, name: str, answers: bool) -> dict[str, Any]:
-    (port, *_), process = ports(settings, name).values(), process_of(settings, name)
+    port, process = _port(settings, name), process_of(settings, name)
     log = log_file(settings, name)
     found: dict[str, Any] = {"state": "stopped", "pid": None, "port": port, "log": str(log)}
     if process is not None:
         found |= {"state": "running" if answers else "not answering", "pid": process.pid}
         found |= {"uptime_s": round(time.time() - process.create_time(), 1), "memory_bytes": memory_of(process)}
+    elif answers:
+        found["state"] = "running"
     elif crashed(settings, name):
         found |= {"state": "crashed", "last_lines": tail(log, 3)}
     return found
@@ -129,7 +139,19 @@ def size(folder: Path) -> int:
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, which need not be there yet."""
-    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def disks(folders: Iterable[Path]) -> dict[str, int]:
+    """Room on each disk that one of the folders is on, by the first of its folders. They need not be there yet."""
+    found: dict[int, Path] = {}
+    for folder in folders:
+        found.setdefault(_existing(folder).stat().st_dev, folder)
+    return {str(folder): free_bytes(folder) for folder in found.values()}
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def as_text(found: Mapping[str, Any]) -> str:
@@ -139,6 +161,8 @@ def as_text(found: Mapping[str, Any]) -> str:
         facts = f"port {each['port']}"
         if each["pid"]:
             facts += f"  pid {each['pid']}  up {_duration(each['uptime_s'])}  {_bytes(each['memory_bytes'])}"
+        elif each["state"] == "running":
+            facts += "  answers there, not started by `make up`"
         lines.append(f"  {TITLES[name]:<14} {_painted(each['state'], 13)} {facts}")
         lines += [f"    {line}" for line in each.get("last_lines", [])]
         if each["state"] in ("crashed", "not answering"):
