@@ -51,16 +51,25 @@ Runbook = Literal[
 ]
 
 
+# Frames of Java's traces, and operators of a query's plan.
+_NO_REASON = ("at ", "+- ", ":- ")
+
+
 def head_of(text: str) -> str:
-    """What went wrong: the first line, and of a Python worker's trace the last, which names the error."""
-    lines = [line.strip() for line in text.split("SQLSTATE")[0].splitlines() if line.strip()]
-    return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:600] if lines else "no reason given"
+    """What went wrong: the first line, and of a Python trace the last, which names the error, or the Java error that it
+    is of."""
+    lines = [line.strip() for line in text.split("SQLSTATE")[0].splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_NO_REASON)]
+    causes = [line.removeprefix(": ") for line in lines if line.startswith(": ")]
+    return " ... ".join(dict.fromkeys([lines[0], (causes or lines)[-1]]))[:600] if lines else "no reason given"
 
 
 # What Spark's and Java's errors say, and the runbook that it calls for; the first one counts.
 _SIGNS: tuple[tuple[str, Runbook], ...] = (
     ("No space left on device", "disk-full"),
     ("KAFKA_DATA_LOSS", "records-gone"),
+    ("Some data may have been lost", "records-gone"),
+    ("OffsetOutOfRange", "records-gone"),
     ("AuthorizationException", "access-denied"),
     ("SaslAuthenticationException", "access-denied"),
     ("UnknownTopicOrPartition", "topic-missing"),

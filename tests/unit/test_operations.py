@@ -33,6 +33,30 @@ def test_what_spark_says_leads_to_a_runbook_and_what_is_unknown_to_none():
     assert with_runbook("division by zero") == "division by zero"
 
 
+OF_A_BATCH_FUNCTION = """An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):
+  File "mirror.py", line 111, in mirror
+py4j.protocol.Py4JJavaError: An error occurred while calling o1062.isEmpty.
+: org.apache.spark.sql.kafka010.KafkaIllegalStateException: Some data may have been lost because they are not available
+either the data was aged out by Kafka or the topic may have been deleted
+\tat org.apache.spark.sql.kafka010.KafkaExceptions$.couldNotReadOffsetRange(KafkaExceptions.scala:94)
+WriteToMicroBatchDataSource
++- ~StreamingDataSourceV2ScanRelation[key#188, value#189] KafkaTable"""
+IN_REAL_TIME = """Job aborted due to stage failure: org.apache.kafka.clients.consumer.OffsetOutOfRangeException: Fetch
++- ~StreamingDataSourceV2ScanRelation[key#188, value#189] KafkaTable"""
+
+
+def test_records_that_are_gone_are_named_in_every_way_in_which_spark_says_it():
+    assert with_runbook(OF_A_BATCH_FUNCTION) == (
+        "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last): ... "
+        "org.apache.spark.sql.kafka010.KafkaIllegalStateException: Some data may have been lost because they are not "
+        "available [docs/operations.md: records-gone]"
+    )
+    assert with_runbook(IN_REAL_TIME) == (
+        "Job aborted due to stage failure: org.apache.kafka.clients.consumer.OffsetOutOfRangeException: Fetch "
+        "[docs/operations.md: records-gone]"
+    )
+
+
 def test_every_runbook_is_named_by_the_code():
     texts = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "jobs").rglob("*.py")]
     texts = [text.partition("\n]\n")[2] if "Runbook = Literal[" in text else text for text in texts]

@@ -18,7 +18,7 @@ QUICK = (
 _MORE = (
     "checkpoint_damaged refused_starts doctor_names zombie_driver killed_batch deleted_alerts",
     "kill_after_offsets kill_after_kafka kill_after_delta kill_before_commit kill_jvm kill_python broker_away",
-    "freeze_connect freeze_kafka freeze_postgres freeze_jvm freeze_python freeze_workers freeze_everything",
+    "freeze_connect freeze_kafka freeze_postgres freeze_jvm freeze_python freeze_workers freeze_everything "
     "copy huge_transaction full_disk full_checkpoints full_broker lost_configs",
     "renamed_column advanced_slot lost_slot kill_in_snapshot lost_log",
     "truncated_topic",

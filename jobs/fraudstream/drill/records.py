@@ -19,6 +19,7 @@ from fraudstream.drill.fault import Fault, NotStruckError, Struck
 from fraudstream.drill.means import repaired, require_named, write_at_once
 from fraudstream.drill.rig import MIRROR, Rig
 from fraudstream.drill.signals import killed, signal_all
+from fraudstream.errors import FraudstreamError
 from fraudstream.stack import kafka
 from fraudstream.streams import progress
 
