@@ -120,7 +120,7 @@ def test_a_reset_keeps_what_the_lake_alone_can_tell_where_the_topic_has_lost_its
     first = a_world.records()
     cut(a_world)
     a_world.sql(
-        rows(1, "10", "500", start=9000),
+        rows(1, "10", "600", start=9000),
         rows(2, "20", "20", "700", start=9000),
         "delete from transactions where id = 9",
     )
