@@ -147,13 +147,13 @@ def rows(user: int, *amounts: str, start: int = 0, apart: int = 120) -> str:
 
 
 @contextmanager
-def connection(settings: StackSettings, role: str = "app") -> Iterator[Any]:
+def connection(settings: StackSettings, role: str = "app", database: str = "mydb") -> Iterator[Any]:
     """A database connection that is closed again."""
-    database = psycopg2.connect(settings.dsn(role))
+    opened = psycopg2.connect(settings.dsn(role, database))
     try:
-        yield database
+        yield opened
     finally:
-        database.close()
+        opened.close()
 
 
 def committed(settings: StackSettings, topic: str) -> list[Record]:

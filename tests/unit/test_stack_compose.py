@@ -276,6 +276,16 @@ def test_the_exercise_s_connector_is_as_handed_out_apart_from_address_and_creden
     }
 
 
+def test_no_connector_refers_to_another_password_than_the_capture_roles_and_connect_may_read_no_other(embedded):
+    allowed = f"{embedded['SECRETS_DIR']}/capture.properties"
+    for path in (DOCKER / "connect").glob("*.json"):
+        config = json.loads(render(path.read_text(), embedded, path.name))["config"]
+        login = (config["database.user"], config["database.password"])
+        assert login == ("capture", f"${{file:{allowed}:password}}"), path
+    worker = properties(render((DOCKER / "connect" / "worker.properties").read_text(), embedded, ""))
+    assert worker["config.providers.file.param.allowed.paths"] == allowed
+
+
 @pytest.mark.skipif(
     shutil.which("docker") is None
     or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0,

@@ -125,7 +125,8 @@ _STANDING = [
     *_allowed(CONNECT, _transaction(f"{GROUP}-"), "WRITE DESCRIBE"),
     *_allowed(SPARK, _topic(ALERTS), "READ WRITE CREATE DESCRIBE"),
     *_allowed(SPARK, _group("spark-kafka-"), "READ"),
-    *_allowed(SPARK, _group("fraudstream-"), "READ"),
+    # By name: Connect's own group begins with fraudstream-, too.
+    *(each for name in ("audit", "check", "watch") for each in _allowed(SPARK, _group(f"fraudstream-{name}"), "READ")),
     *_allowed(READER, (ResourceType.TOPIC, ALERTS, ResourcePatternType.LITERAL), "READ DESCRIBE"),
     *_allowed(READER, _group("alerts-"), "READ"),
 ]
