@@ -2,7 +2,7 @@
 batches, and the alerts in Kafka and Delta with a recomputation. Names what is missing, doubled or different.
 
 What a query has not processed yet is in flight, and not missing. Nothing is written but run/audit/report.json.
-The exit code is 0 if nothing is wrong, 1 if something is, 2 if something cannot be read.
+The exit code is 0 if nothing is wrong, 1 if something is, 2 if something cannot be read or compared.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     with cli.progress_line(given.progress) as line:
         found = run.audit(pipeline, rules, settings, arguments.chosen(given), lambda text: line.show(lambda: text))
     told = report.as_json(found)
-    run.replace_file(settings.home / "audit" / "report.json", report.text_of(told))
+    report.write(settings.home, told)
     print(report.text_of(told) if given.json else report.as_text(found), end="" if given.json else "\n")
-    return 0 if told["passed"] else 1
+    return report.exit_code(found)
 
 
 if __name__ == "__main__":

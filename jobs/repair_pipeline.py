@@ -3,7 +3,7 @@ the tables lack by a replay, alerts that are missing by publishing or archiving 
 acknowledged. Every repair is recorded in lake/repairs. Repeating it, or an interrupted one, does nothing twice.
 
 Tables are mended while no driver writes them: stop detect_fraud first, if it says so.
-The exit code is 0 if the audit at the end is clean, 1 if something is left, 2 if something cannot be done.
+The exit code is 0 if the audit at the end is clean, 1 if something is left, 2 if something cannot be done or compared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     given = parser.parse_args(argv)
 
-    from fraudstream.audit import report, run
+    from fraudstream.audit import report
     from fraudstream.repair.run import Workshop, repair
     from fraudstream.rulebook.catalog import load_rules
     from fraudstream.stack.settings import load_settings
@@ -48,12 +48,12 @@ def main(argv: list[str] | None = None) -> int:
         done = repair(shop, chosen, dry_run=given.dry_run, quarantine=given.quarantine)
     found = done.after or done.before
     told = {**report.as_json(found), "done": done.done}
-    run.replace_file(settings.home / "audit" / "report.json", report.text_of(told))
+    report.write(settings.home, told)
     if given.json:
         print(report.text_of(told), end="")
     else:
         print("\n".join([*(done.done or ["nothing to repair"]), report.as_text(found)]))
-    return 0 if told["passed"] else 1
+    return report.exit_code(found)
 
 
 if __name__ == "__main__":

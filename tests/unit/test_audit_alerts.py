@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 from fixtures.lake import change, write_lake
@@ -10,8 +11,10 @@ from fraudstream import alerts
 from fraudstream.audit import archived, asked, history, judged, records
 from fraudstream.audit.bounds import Topic
 from fraudstream.check.topic import Record
+from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import parse_rules
 from fraudstream.rulebook.versions import Version
+from fraudstream.streams import record
 from unit.audits import MAX, bounds, message, scanned
 
 (RULE,) = parse_rules('{"high_amount": {"severity": "high", "parameters": {"over": 100}}}', "rules.yaml")
@@ -63,6 +66,36 @@ def test_each_version_of_a_rule_judges_from_its_offsets_on(tmp_path):
     found, _ = history.history(folder, scanned(10, 20, 30), [], bounds(1000), MAX)
     made = judged.recompute([Version(RULE, {0: 5}), Version(later, {0: 20})], found)
     assert [(json.loads(each.value)["transaction_id"], each.of[1]) for each in made] == [(2, 20), (3, 30)]
+
+
+def test_a_rule_whose_code_is_gone_leaves_the_alerts_incomplete_if_it_has_judged_what_is_compared(tmp_path):
+    folder = write_lake(tmp_path, [change(1, "150"), change(3, "150")], [])
+    record.append(folder, replace(RULE, version="0" * 12), {})  # as other code would have named it
+    record.append(folder, RULE, {0: 20})
+    pipeline = replace(load_pipeline(), lake=folder)
+    past, end = history.history(folder, scanned(10, 30), [], bounds(1000), MAX)
+
+    def part(messages=(), **more):
+        at = bounds(1000, **more)
+        again = judged.judge_all(pipeline, ["high_amount"], [RULE], at, past, end)
+        return judged.compare_alerts(again, messages, at, set(), lambda _: False), again["high_amount"]
+
+    gone, _ = part(high_amount=1000)
+    assert len(gone.incomplete) == 1
+    assert gone.incomplete[0].startswith("high_amount: ")
+    assert "version 000000000000 of high_amount still has records to judge, but the code" in gone.incomplete[0]
+    assert (gone.figures, gone.notes) == ({"acknowledged": 0}, [])
+    idle, _ = part(since=15, high_amount=15)  # nothing of what it has judged is compared
+    assert (idle.incomplete, len(idle.notes)) == ([], 1)
+
+    # The second version has judged all that is compared; an alert of the first one there is none of the second's.
+    _, again = part(since=25, high_amount=1000)
+    right = again.alerts[-1]
+    later, _ = part([sent(right, 0)], since=25, high_amount=1000)
+    assert (later.incomplete, later.notes, later.findings) == ([], [], [])
+    assert (later.figures["high_amount"]["recomputed"], later.figures["high_amount"]["kafka"]) == (1, 1)
+    of_first, _ = part([sent(right, 0), sent(right, 1, rule_version="0" * 12)], since=25, high_amount=1000)
+    assert [(each.kind, each.count) for each in of_first.findings] == [("alert_extra", 1)]
 
 
 def test_changes_that_the_lake_lacks_are_judged_from_the_topic(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.lake import change, write_lake
 from fraudstream.audit import batches, known, records
-from fraudstream.audit.bounds import seconds_of
+from fraudstream.audit.bounds import MIRROR, Bounds, seconds_of
 from fraudstream.audit.finding import Part
 from fraudstream.check.topic import Record
 from fraudstream.errors import FraudstreamError
@@ -63,6 +63,19 @@ def test_what_the_mirror_has_not_committed_is_in_flight_even_where_it_is_written
     assert findings == {}
     assert (figures["in_flight"], figures["changes"]) == (4, 1)
     assert compared([], [], end=0)[1]["topic"] == 0
+
+
+def test_a_mirror_that_has_not_begun_or_is_very_far_behind_leaves_the_records_incomplete(monkeypatch):
+    def reasons(end: int) -> list[str]:
+        at = Bounds(0.0, {}, {MIRROR: {0: end}} if end else {}, bounds(0).transactions)
+        table = pa.table({"partition": [], "offset": [], "value": []})
+        return records.compare_records(records.scan(TOPIC, {}, at), {}, table, at, MAX)[0].incomplete
+
+    assert reasons(0) == ["the mirror has not begun: all records of the topic are in flight"]
+    assert reasons(2) == []  # four are in flight
+    monkeypatch.setattr(records, "MOST_BEHIND", 3)
+    assert reasons(2) == ["the mirror is 4 records behind"]
+    assert reasons(3) == []
 
 
 def test_records_before_since_are_not_looked_at():

@@ -52,6 +52,11 @@ class Scan:
         """How many records."""
         return sum(map(len, self.offsets.values()))
 
+    @property
+    def far_behind(self) -> bool:
+        """Whether there are records in flight that `behind` has not."""
+        return self.in_flight > len(self.behind)
+
     def count(self, partition: int, first: int, end: int) -> int:
         """How many records have first <= offset < end."""
         found = self.offsets.get(partition, np.zeros(0, dtype=np.int64))
@@ -68,11 +73,18 @@ def positions_of(folder: str, table: str, topic: str) -> dict[int, Ints]:
     """The offsets of a table's rows by partition, ascending; a row that stands there twice is there twice."""
     if lake.open_table(folder, table) is None:
         return {}
-    found = lake.query(
-        folder, table, f'SELECT "partition", "offset" FROM {table} WHERE topic = {lake.literal(topic)}'
-    )  # fmt: skip
+    own = f"topic = {lake.literal(topic)}"
+    found = lake.query(folder, table, f'SELECT "partition", "offset" FROM {table} WHERE {own}')
     partitions, offsets = integers_of(found["partition"]), integers_of(found["offset"])
     return {int(number): np.sort(offsets[partitions == number]) for number in np.unique(partitions)}
+
+
+def quarantine_of(folder: str, topic: str) -> pa.Table:
+    """Partition, offset and value of the topic's rows of lake/quarantine."""
+    if lake.open_table(folder, "quarantine") is None:
+        return pa.table({"partition": pa.array([], pa.int32()), "offset": pa.array([], pa.int64()), "value": []})
+    own = f"topic = {lake.literal(topic)}"
+    return lake.query(folder, "quarantine", f'SELECT "partition", "offset", value FROM quarantine WHERE {own}')
 
 
 def scan(records: Iterable[Record], mirrored: dict[int, Ints], bounds: Bounds) -> Scan:
@@ -109,17 +121,12 @@ def event_of(record: Record, max_bytes: int, mask: Mask | None = None) -> Change
 
 
 def compare_records(
-    found: Scan,
-    changes: dict[int, Ints],
-    quarantine: pa.Table,
-    bounds: Bounds,
-    max_bytes: int,
+    found: Scan, changes: dict[int, Ints], quarantine: pa.Table, bounds: Bounds, max_bytes: int,
     mask: Mask | None = None,
-) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:
+) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:  # fmt: skip
     """The part of the audit, and the changes that lake/transaction_changes lacks. `changes` are the offsets of its
     rows; `quarantine` has the columns partition, offset and value."""
     part = Part("records")
-    end = bounds.of(MIRROR)
     quarantined = _quarantined(quarantine, bounds)
     missing: list[tuple[Record, ChangeEvent]] = []
     unreadable, other_bytes, ignored, readable = [], [], Counter[str](), 0
@@ -149,9 +156,14 @@ def compare_records(
         "topic": found.read, "processed": processed, "changes": kept, "quarantined": len(quarantined),
         "readable_now": readable, "ignored": dict(ignored), "in_flight": found.in_flight,
     }  # fmt: skip
-    if not end and found.read:
-        part.notes.append("the mirror has not begun: all records of the topic are in flight")
+    part.incomplete += _behind(found, bounds)
     return part, missing
+
+
+def _behind(found: Scan, bounds: Bounds) -> list[str]:
+    if found.read and not bounds.of(MIRROR):
+        return ["the mirror has not begun: all records of the topic are in flight"]
+    return [f"the mirror is {found.in_flight:,} records behind"] if found.far_behind else []
 
 
 def _compared(rows: dict[int, Ints], found: Scan, bounds: Bounds) -> tuple[list[Position], list[Position], int]:
@@ -189,11 +201,12 @@ def _has(rows: dict[int, Ints], at: Position) -> bool:
 
 def copies(folder: str, bounds: Bounds) -> list[tuple[Position, Any]]:
     """Position and change (LSN, transaction, id, operation) of every mirrored message that repeats an earlier one."""
-    if lake.open_table(folder, "transaction_changes") is None:
+    table = "transaction_changes"
+    if lake.open_table(folder, table) is None:
         return []
     seen: set[Any] = set()
     found: list[tuple[Position, Any]] = []
-    for row in lake.query(folder, "transaction_changes", _COPIES).to_pylist():
+    for row in lake.query(folder, table, _COPIES).to_pylist():
         change = (row["lsn"], row["tx_id"], row["id"], row["op"], row["moved"])
         at = (row["partition"], row["offset"])
         if change in seen and bounds.transactions.covers(*at) and at[1] < bounds.of(MIRROR).get(at[0], 0):
