@@ -14,6 +14,7 @@ from fraudstream.audit import judged, records, rows, run
 from fraudstream.audit.report import exit_code
 from fraudstream.audit.rows import Stored, Suspects
 from fraudstream.config import load_pipeline
+from fraudstream.input.ledger import Ledger
 from unit.audits import bounds, message
 
 ROW = (7, 1000, "VISA", 3, 1772366400000000, 1772366400000000)  # as in `message`
@@ -80,3 +81,14 @@ def test_alerts_are_unknown_where_a_rule_is_ahead_of_a_mirror_that_is_very_far_b
     assert run._ahead(again, far, at) == ["velocity: ahead of the mirror, which is 35 records behind"]
     assert run._ahead(again, near, at) == []
     assert run._ahead({"high_amount": again["high_amount"]}, far, at) == []
+
+
+def test_a_ledger_is_compared_with_the_whole_topic_whatever_since_says(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("committed", [["c", 1, 7, "10.00", "VISA", 3, "2026-03-01T12:00:00"]])
+    ledger.close()
+    folder = write_lake(tmp_path / "lake", [change(1, "10"), change(1, "10", offset=20)], [])
+    monkeypatch.setattr(run, "read_topic", lambda *_: [message(10), message(20)])  # the second is a copy
+    pipeline = replace(load_pipeline(), lake=folder)
+    part = run._ledger(pipeline, bounds(100, since=50), tmp_path / "ledger.jsonl", None)
+    assert (part.findings, part.figures) == ([], {"committed": 1, "captured": 1})

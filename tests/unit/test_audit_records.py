@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from fixtures.lake import change, write_lake
+from fixtures.lake import change, write_lake, write_table
 from fraudstream.audit import batches, known, records
-from fraudstream.audit.bounds import MIRROR, Bounds, seconds_of
+from fraudstream.audit.bounds import MIRROR, Bounds, Topic, read_from, seconds_of
 from fraudstream.audit.finding import Part
 from fraudstream.check.topic import Record
 from fraudstream.errors import FraudstreamError
+from fraudstream.streams.tables import QUARANTINE
 from unit.audits import MAX, bounds, message, scanned
 
 
@@ -95,6 +98,33 @@ def test_a_change_that_stands_twice_in_the_topic_is_named_once_with_its_copy(tmp
     known.record(folder, known.Repair("message_doubled", "t", "acknowledged", positions=[(0, 40)]))
     assert known.acknowledged(folder, "message_doubled") == {"t": {(0, 40)}}
     assert known.repairs(folder)[0]["positions"] == [(0, 40)]
+
+
+def test_a_copy_is_named_by_the_window_that_it_lies_in_though_the_first_one_lies_before_it(tmp_path):
+    rows = [change(1, "10"), change(2, "20"), change(2, "20", offset=30), change(1, "10", offset=40), change(5, "1")]
+    folder = write_lake(tmp_path, rows, [])
+    for since, places in ((0, [30, 40]), (30, [30, 40]), (31, [40]), (40, [40]), (41, []), (60, [])):
+        assert [at for at, _ in records.copies(folder, bounds(100, since=since))] == [(0, place) for place in places]
+
+
+def test_of_the_lake_only_what_is_compared_is_read(tmp_path):
+    rows = [change(1, "10"), change(2, "20"), change(3, "30"), change(3, "30"), change(4, "40")]
+    others = [change(5, "50", offset=25, topic="other"), change(6, "60", offset=25, partition=1)]
+    folder = write_lake(tmp_path, [*rows, *others], [])
+    bad = [{"topic": "t", "partition": 0, "offset": offset, "value": b"[]"} for offset in (15, 35, 45)]
+    write_table(tmp_path / "quarantine", QUARANTINE, bad)
+    where = records.compared(bounds(40, since=20))
+    found = records.positions_of(folder, "transaction_changes", "t", where)
+    assert {number: offsets.tolist() for number, offsets in found.items()} == {0: [20, 30, 30]}
+    assert records.quarantine_of(folder, "t", where)["offset"].to_pylist() == [35]
+    not_begun = replace(bounds(0), positions={})
+    assert records.positions_of(folder, "transaction_changes", "t", records.compared(not_begun)) == {}
+    assert len(records.quarantine_of(str(tmp_path / "none"), "t")) == 0
+
+
+def test_what_the_mirror_has_not_written_is_read_though_it_lies_before_since():
+    topic = Topic("t", {0: 5, 1: 3, 2: 0}, {0: 50, 1: 50, 2: 50}, {})
+    assert read_from(topic, {0: 20, 2: 90}).start == {0: 20, 1: 3, 2: 50}  # of partition 1 it has written nothing
 
 
 def line(batch: int, start: int, end: int, read: int, **parts: int):

@@ -90,7 +90,7 @@ def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None
 def read_from(topic: Topic, mirror: Offsets) -> Topic:
     """The topic, read from where the mirror stands if that is before --since: what it has not written yet is needed to
     tell rows in flight."""
-    start = {number: min(offset, mirror.get(number, offset)) for number, offset in topic.since.items()}
+    start = {number: min(offset, mirror.get(number, topic.low[number])) for number, offset in topic.since.items()}
     return replace(topic, start=start)
 
 

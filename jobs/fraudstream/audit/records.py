@@ -25,13 +25,16 @@ REPLAYED = "fraudstream.replay_of"  # header of a message that was put back: top
 CHANGES = ("c", "u", "d", "r", "t")
 MOST_BEHIND = 300_000  # records that the mirror may be behind and rows in flight are still told apart
 _AT_ONCE = 10_000
+# What a copy repeats may stand in the topic long before what is compared, but has the copy's LSN.
+_LOWEST = "SELECT min(lsn) AS lsn FROM transaction_changes WHERE op <> 'r' AND {compared}"
 _COPIES = """
     SELECT DISTINCT "partition", "offset", change.lsn, change.tx_id, change.id, change.op, change.moved
     FROM transaction_changes AS change JOIN (
-        SELECT lsn, tx_id, id, op, moved FROM transaction_changes WHERE op <> 'r' AND lsn IS NOT NULL
+        SELECT lsn, tx_id, id, op, moved FROM transaction_changes WHERE op <> 'r' AND lsn >= {lowest}
         GROUP BY lsn, tx_id, id, op, moved HAVING count(*) > 1
     ) AS often ON change.lsn = often.lsn AND change.op = often.op AND change.moved = often.moved
         AND (change.tx_id IS NOT DISTINCT FROM often.tx_id) AND (change.id IS NOT DISTINCT FROM often.id)
+    WHERE change.lsn >= {lowest}
     ORDER BY 1, 2
 """
 
@@ -69,21 +72,29 @@ class Scan:
         return [(partition, offset) for offset in part.tolist()]
 
 
-def positions_of(folder: str, table: str, topic: str) -> dict[int, Ints]:
+def compared(bounds: Bounds) -> str:
+    """Of the lake's rows, in SQL, those whose records are compared: from where the topic is read up to the mirror's
+    position."""
+    start, end = bounds.transactions.start, bounds.of(MIRROR)
+    spans = [f'"partition" = {p} AND "offset" >= {start.get(p, 0)} AND "offset" < {end[p]}' for p in end]
+    return f"({' OR '.join(spans) or 'false'})"
+
+
+def positions_of(folder: str, table: str, topic: str, where: str = "true") -> dict[int, Ints]:
     """The offsets of a table's rows by partition, ascending; a row that stands there twice is there twice."""
     if lake.open_table(folder, table) is None:
         return {}
-    own = f"topic = {lake.literal(topic)}"
+    own = f"topic = {lake.literal(topic)} AND {where}"
     found = lake.query(folder, table, f'SELECT "partition", "offset" FROM {table} WHERE {own}')
     partitions, offsets = integers_of(found["partition"]), integers_of(found["offset"])
     return {int(number): np.sort(offsets[partitions == number]) for number in np.unique(partitions)}
 
 
-def quarantine_of(folder: str, topic: str) -> pa.Table:
+def quarantine_of(folder: str, topic: str, where: str = "true") -> pa.Table:
     """Partition, offset and value of the topic's rows of lake/quarantine."""
     if lake.open_table(folder, "quarantine") is None:
         return pa.table({"partition": pa.array([], pa.int32()), "offset": pa.array([], pa.int64()), "value": []})
-    own = f"topic = {lake.literal(topic)}"
+    own = f"topic = {lake.literal(topic)} AND {where}"
     return lake.query(folder, "quarantine", f'SELECT "partition", "offset", value FROM quarantine WHERE {own}')
 
 
@@ -204,9 +215,12 @@ def copies(folder: str, bounds: Bounds) -> list[tuple[Position, Any]]:
     table = "transaction_changes"
     if lake.open_table(folder, table) is None:
         return []
+    (lowest,) = lake.query(folder, table, _LOWEST.format(compared=compared(bounds)))["lsn"].to_pylist()
+    if lowest is None:
+        return []
     seen: set[Any] = set()
     found: list[tuple[Position, Any]] = []
-    for row in lake.query(folder, table, _COPIES).to_pylist():
+    for row in lake.query(folder, table, _COPIES.format(lowest=lowest)).to_pylist():
         change = (row["lsn"], row["tx_id"], row["id"], row["op"], row["moved"])
         at = (row["partition"], row["offset"])
         if change in seen and bounds.transactions.covers(*at) and at[1] < bounds.of(MIRROR).get(at[0], 0):

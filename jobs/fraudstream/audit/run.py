@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +137,13 @@ def _copied(path: Path, folder: Path) -> Path:
 
 def _read(pipeline: Pipeline, bounds: Bounds) -> _Read:
     kafka, topic = pipeline.kafka, bounds.transactions
-    changes = records.positions_of(pipeline.lake, "transaction_changes", topic.name)
+    changes = records.positions_of(pipeline.lake, "transaction_changes", topic.name, records.compared(bounds))
     found = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start)
     return _Read(records.scan(found, changes, bounds), changes)
 
 
 def _records(pipeline: Pipeline, bounds: Bounds, read: _Read) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:
-    quarantine = records.quarantine_of(pipeline.lake, bounds.transactions.name)
+    quarantine = records.quarantine_of(pipeline.lake, bounds.transactions.name, records.compared(bounds))
     part, missing = records.compare_records(
         read.scan, read.changes, quarantine, bounds, pipeline.max_message_bytes, pipeline.mask
     )
@@ -194,7 +194,9 @@ def _rows(
 
 def _ledger(pipeline: Pipeline, bounds: Bounds, path: Path, before: Path | None) -> Part:
     kafka = pipeline.kafka
-    copies = {at for at, _ in records.copies(pipeline.lake, bounds)}
+    # The ledger is compared with the whole topic, whatever --since says.
+    whole = replace(bounds, transactions=replace(bounds.transactions, start={}))
+    copies = {at for at, _ in records.copies(pipeline.lake, whole)}
     found = captured_by(
         read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options),
         pipeline.max_message_bytes,
