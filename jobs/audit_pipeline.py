@@ -15,6 +15,7 @@ from fraudstream.config import load_pipeline
 def main(argv: list[str] | None = None) -> int:
     """Audit once; the exit code."""
     given = arguments.parser(__doc__, "./spark-submit.sh audit_pipeline --since 1h").parse_args(argv)
+    chosen = arguments.chosen(given)
 
     from fraudstream.audit import report, run
     from fraudstream.rulebook.catalog import load_rules
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 
     pipeline, settings, rules = load_pipeline(given.config), load_settings(), load_rules(given.rules_file)
     with cli.progress_line(given.progress) as line:
-        found = run.audit(pipeline, rules, settings, arguments.chosen(given), lambda text: line.show(lambda: text))
+        found = run.audit(pipeline, rules, settings, chosen, lambda text: line.show(lambda: text))
     told = report.as_json(found)
     report.write(settings.home, told)
     print(report.text_of(told) if given.json else report.as_text(found), end="" if given.json else "\n")

@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         "--quarantine", action="store_true", help="put quarantined records that can be read now back into the topic"
     )
     given = parser.parse_args(argv)
+    chosen = arguments.chosen(given)
 
     from fraudstream.audit import report
     from fraudstream.repair.run import Workshop, repair
@@ -44,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     with cli.progress_line(given.progress) as line:
         shop = Workshop(pipeline, rules, settings, session, lambda text: line.show(lambda: text))
-        chosen = arguments.chosen(given)
         done = repair(shop, chosen, dry_run=given.dry_run, quarantine=given.quarantine)
     found = done.after or done.before
     told = {**report.as_json(found), "done": done.done}
