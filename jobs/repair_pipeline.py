@@ -3,7 +3,7 @@ the tables lack by a replay, alerts that are missing by publishing or archiving 
 acknowledged. Every repair is recorded in lake/repairs. Repeating it, or an interrupted one, does nothing twice.
 
 Tables are mended while no driver writes them: stop detect_fraud first, if it says so.
-The exit code is 0 if the audit at the end is clean, 1 if something is left, 2 if something cannot be done.
+The exit code is 0 if the audit at the end is clean, 1 if something is left, 2 if something cannot be done or compared.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def main(argv: list[str] | None = None) -> int:
         "--quarantine", action="store_true", help="put quarantined records that can be read now back into the topic"
     )
     given = parser.parse_args(argv)
+    chosen = arguments.chosen(given)
 
-    from fraudstream.audit import report, run
+    from fraudstream.audit import report
     from fraudstream.repair.run import Workshop, repair
     from fraudstream.rulebook.catalog import load_rules
     from fraudstream.stack.settings import load_settings
@@ -44,16 +45,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     with cli.progress_line(given.progress) as line:
         shop = Workshop(pipeline, rules, settings, session, lambda text: line.show(lambda: text))
-        chosen = arguments.chosen(given)
         done = repair(shop, chosen, dry_run=given.dry_run, quarantine=given.quarantine)
     found = done.after or done.before
     told = {**report.as_json(found), "done": done.done}
-    run.replace_file(settings.home / "audit" / "report.json", report.text_of(told))
+    report.write(settings.home, told)
     if given.json:
         print(report.text_of(told), end="")
     else:
         print("\n".join([*(done.done or ["nothing to repair"]), report.as_text(found)]))
-    return 0 if told["passed"] else 1
+    return report.exit_code(found)
 
 
 if __name__ == "__main__":

@@ -1,50 +1,21 @@
-"""Topic against lake, batches against topic, alerts against recomputation: what is named, and what is in flight."""
+"""Topic against lake, batches against topic: what is named, and what is in flight."""
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from fixtures.lake import change, write_lake
-from fraudstream import alerts
-from fraudstream.audit import archived, asked, batches, history, judged, known, records
-from fraudstream.audit.bounds import MIRROR, Bounds, Topic, seconds_of
-from fraudstream.audit.finding import Finding, Part, offset_ranges, ranges, ranges_text
-from fraudstream.audit.report import as_json, as_text
-from fraudstream.audit.run import Audit
+from fixtures.lake import change, write_lake, write_table
+from fraudstream.audit import batches, known, records
+from fraudstream.audit.bounds import MIRROR, Bounds, Topic, read_from, seconds_of
+from fraudstream.audit.finding import Part
 from fraudstream.check.topic import Record
 from fraudstream.errors import FraudstreamError
-from fraudstream.rulebook.catalog import parse_rules
-from fraudstream.rulebook.versions import Version
-
-MAX = 262_144
-
-
-def bounds(end: int, *, since: int = 0, **positions: int) -> Bounds:
-    topic = Topic("t", {0: 0}, {0: since}, {0: since})
-    queries = {MIRROR: {0: end}, **{name: {0: offset} for name, offset in positions.items()}}
-    return Bounds(
-        0.0, dict.fromkeys(queries, 0), queries, topic, {"archive_alerts": Topic("a", {0: 0}, {0: 0}, {0: 0})}
-    )
-
-
-def message(offset: int, number: int = 1, op: str = "c", cents: str = "10.00") -> Record:
-    row = {
-        "id": number,
-        "user_id": 7,
-        "amount": cents,
-        "card_type": "VISA",
-        "merchant_id": 3,
-        "created_at": 1772366400000000,
-    }
-    images = {"before": row, "after": None} if op == "d" else {"before": None, "after": row}
-    source = {"lsn": 100 * number, "txId": number, "ts_ms": 1772366400000, "snapshot": "false"}
-    value = json.dumps({**images, "source": source, "op": op, "ts_ms": 1772366400000}).encode()
-    return Record(0, offset, b"{}", value, (), 0)
+from fraudstream.streams.tables import QUARANTINE
+from unit.audits import MAX, bounds, message, scanned
 
 
 def compared(topic, mirrored, quarantined=(), end=100, **more):
@@ -97,6 +68,19 @@ def test_what_the_mirror_has_not_committed_is_in_flight_even_where_it_is_written
     assert compared([], [], end=0)[1]["topic"] == 0
 
 
+def test_a_mirror_that_has_not_begun_or_is_very_far_behind_leaves_the_records_incomplete(monkeypatch):
+    def reasons(end: int) -> list[str]:
+        at = Bounds(0.0, {}, {MIRROR: {0: end}} if end else {}, bounds(0).transactions)
+        table = pa.table({"partition": [], "offset": [], "value": []})
+        return records.compare_records(records.scan(TOPIC, {}, at), {}, table, at, MAX)[0].incomplete
+
+    assert reasons(0) == ["the mirror has not begun: all records of the topic are in flight"]
+    assert reasons(2) == []  # four are in flight
+    monkeypatch.setattr(records, "MOST_BEHIND", 3)
+    assert reasons(2) == ["the mirror is 4 records behind"]
+    assert reasons(3) == []
+
+
 def test_records_before_since_are_not_looked_at():
     assert compared([message(7, 3)], [2, 2, 7], since=5)[0] == {}
 
@@ -116,8 +100,31 @@ def test_a_change_that_stands_twice_in_the_topic_is_named_once_with_its_copy(tmp
     assert known.repairs(folder)[0]["positions"] == [(0, 40)]
 
 
-def scanned(*offsets: int) -> records.Scan:
-    return records.Scan({0: np.array(offsets, dtype=np.int64)})
+def test_a_copy_is_named_by_the_window_that_it_lies_in_though_the_first_one_lies_before_it(tmp_path):
+    rows = [change(1, "10"), change(2, "20"), change(2, "20", offset=30), change(1, "10", offset=40), change(5, "1")]
+    folder = write_lake(tmp_path, rows, [])
+    for since, places in ((0, [30, 40]), (30, [30, 40]), (31, [40]), (40, [40]), (41, []), (60, [])):
+        assert [at for at, _ in records.copies(folder, bounds(100, since=since))] == [(0, place) for place in places]
+
+
+def test_of_the_lake_only_what_is_compared_is_read(tmp_path):
+    rows = [change(1, "10"), change(2, "20"), change(3, "30"), change(3, "30"), change(4, "40")]
+    others = [change(5, "50", offset=25, topic="other"), change(6, "60", offset=25, partition=1)]
+    folder = write_lake(tmp_path, [*rows, *others], [])
+    bad = [{"topic": "t", "partition": 0, "offset": offset, "value": b"[]"} for offset in (15, 35, 45)]
+    write_table(tmp_path / "quarantine", QUARANTINE, bad)
+    where = records.compared(bounds(40, since=20))
+    found = records.positions_of(folder, "transaction_changes", "t", where)
+    assert {number: offsets.tolist() for number, offsets in found.items()} == {0: [20, 30, 30]}
+    assert records.quarantine_of(folder, "t", where)["offset"].to_pylist() == [35]
+    not_begun = replace(bounds(0), positions={})
+    assert records.positions_of(folder, "transaction_changes", "t", records.compared(not_begun)) == {}
+    assert len(records.quarantine_of(str(tmp_path / "none"), "t")) == 0
+
+
+def test_what_the_mirror_has_not_written_is_read_though_it_lies_before_since():
+    topic = Topic("t", {0: 5, 1: 3, 2: 0}, {0: 50, 1: 50, 2: 50}, {})
+    assert read_from(topic, {0: 20, 2: 90}).start == {0: 20, 1: 3, 2: 50}  # of partition 1 it has written nothing
 
 
 def line(batch: int, start: int, end: int, read: int, **parts: int):
@@ -156,163 +163,6 @@ def test_a_query_that_tells_no_offsets_is_compared_by_its_sum():
             part, "archive_alerts", [{"batch_id": 0, "read": read}], {0: 8}, {}, scanned(0, 1, 2, 5, 7), {0: 0}
         )
         assert sum(finding.count for finding in part.findings) == count
-
-
-(RULE,) = parse_rules('{"high_amount": {"severity": "high", "parameters": {"over": 100}}}', "rules.yaml")
-
-
-def judged_lake(tmp_path, rows):
-    folder = write_lake(tmp_path, rows, [])
-    found, end = history.history(folder, scanned(*(row["offset"] for row in rows)), [], bounds(1000), MAX)
-    return judged.Judged(judged.recompute([Version(RULE, {})], found), {0: 1000}, [Version(RULE, {})]), end
-
-
-def sent(each: judged.Alert, at: int, **changes) -> judged.Message:
-    payload = {**json.loads(each.value), **changes}
-    return judged.read_message(Record(0, at, each.key.encode(), alerts.message(payload)[1].encode(), (), 0), False)
-
-
-def alerts_part(found, messages, end=1000, known=frozenset()):
-    at = bounds(1000, high_amount=end)
-    part = judged.compare_alerts({"high_amount": found}, messages, at, set(known), lambda _: False)
-    return {finding.kind: finding.count for finding in part.findings}, part.figures["high_amount"]
-
-
-def test_alerts_of_the_topic_are_compared_with_the_recomputation_byte_by_byte(tmp_path):
-    found, end = judged_lake(tmp_path, [change(1, "150"), change(2, "50"), change(3, "200.01"), change(4, "100")])
-    one, three = found.alerts
-    assert [json.loads(each.value)["transaction_id"] for each in found.alerts] == [1, 3]
-    assert end == {0: 1000}
-    assert alerts_part(found, [sent(one, 0), sent(three, 1)])[0] == {}
-    assert alerts_part(found, [sent(one, 0), sent(three, 1), sent(one, 5)])[1]["copies"] == 1
-    assert alerts_part(found, [sent(one, 0)])[0] == {"alert_missing": 1}
-    assert alerts_part(found, [sent(one, 0), sent(three, 1, amount="200.02")])[0] == {"alert_differs": 1}
-    extra = sent(three, 7, offset=20, transaction_id=2)
-    assert alerts_part(found, [sent(one, 0), sent(three, 1), extra])[0] == {"alert_extra": 1}
-    assert alerts_part(found, [sent(one, 0), sent(three, 1), extra], known={(False, (0, 7))})[0] == {}
-    stranger = judged.read_message(Record(0, 9, b"", b"no alert", (), 0), False)
-    assert alerts_part(found, [sent(one, 0), sent(three, 1), stranger])[0] == {"alert_extra": 1}
-
-
-def test_alerts_of_batches_that_are_not_committed_are_in_flight(tmp_path):
-    found, _ = judged_lake(tmp_path, [change(1, "150"), change(3, "200.01")])
-    found.until = {0: 20}
-    findings, figures = alerts_part(found, [sent(found.alerts[0], 0), sent(found.alerts[1], 1)])
-    assert (findings, figures["in_flight"], figures["recomputed"]) == ({}, 1, 1)
-
-
-def test_each_version_of_a_rule_judges_from_its_offsets_on(tmp_path):
-    (later,) = parse_rules('{"high_amount": {"severity": "high", "parameters": {"over": 10}}}', "rules.yaml")
-    folder = write_lake(tmp_path, [change(1, "50"), change(2, "50"), change(3, "150")], [])
-    found, _ = history.history(folder, scanned(10, 20, 30), [], bounds(1000), MAX)
-    made = judged.recompute([Version(RULE, {0: 5}), Version(later, {0: 20})], found)
-    assert [(json.loads(each.value)["transaction_id"], each.of[1]) for each in made] == [(2, 20), (3, 30)]
-
-
-def test_changes_that_the_lake_lacks_are_judged_from_the_topic(tmp_path):
-    folder = write_lake(tmp_path, [change(1, "150")], [])
-    behind, lacking = message(200, 5, cents="300.00"), message(20, 2, cents="170.00")
-    scan = records.scan([behind], {}, bounds(100))
-    missing = [(lacking, records.event_of(lacking, MAX))]
-    found, end = history.history(folder, scan, missing, bounds(100), MAX)
-    made = judged.recompute([Version(RULE, {})], found)
-    assert [json.loads(each.value)["transaction_id"] for each in made] == [1, 2, 5]
-    assert end == {0: 201}
-
-
-def test_the_oracle_reads_the_topic_itself_and_must_find_the_same(tmp_path):
-    topic = [message(10, 1, cents="150.00"), message(20, 2, cents="50.00"), message(30, 3, cents="100.01")]
-    found, _ = history.history(str(tmp_path), records.scan(topic, {}, bounds(0)), [], bounds(0), MAX)
-    made = judged.Judged(judged.recompute([Version(RULE, {})], found), {0: 100}, [Version(RULE, {})])
-    messages = [sent(each, number) for number, each in enumerate(made.alerts)]
-    assert len(messages) == 2
-
-    def asked_of(messages, quarantined=()):
-        arrived = asked.arrivals_of(topic, MAX, quarantined)
-        part = asked.compare_oracle({"high_amount": made}, messages, arrived, "t")
-        return {finding.kind: finding.count for finding in part.findings}, part.figures["high_amount"]
-
-    assert asked_of(messages) == ({}, {"oracle": 2, "kafka": 2})
-    assert asked_of(messages[:1])[0] == {"oracle_missing": 1}
-    assert asked_of([messages[0], sent(made.alerts[1], 1, amount="100.02")])[0] == {"oracle_differs": 1}
-    assert asked_of(messages, {(0, 10)})[0] == {"oracle_extra": 1}  # unreadable when it came: never judged
-    made.until = {0: 30}
-    assert asked_of(messages) == ({}, {"oracle": 1, "kafka": 1})
-
-
-def archive(rows, messages, end=100, acknowledged=()):
-    part = archived.compare_archive(
-        "alerts",
-        [archived.archived(row) for row in rows],
-        messages,
-        Topic("a", {0: 0}, {0: 0}, {0: 0}),
-        {0: end},
-        acknowledged,
-    )
-    return {finding.kind: len(finding.ids) for finding in part.findings}
-
-
-def test_the_archive_has_each_alert_of_the_topic_once_and_as_it_is_there(tmp_path):
-    rows = [change(1, "150"), change(3, "200.01")]
-    found, _ = judged_lake(tmp_path, rows)
-    messages = [sent(each, 10 * number) for number, each in enumerate(found.alerts)]
-    stored = [archived_row(each, message.at[1]) for each, message in zip(found.alerts, messages, strict=True)]
-    one, other = stored
-    assert archive(stored, messages) == {}
-    assert archive([one], messages) == {"archived_missing": 1}
-    assert archive([one], messages, end=10) == {}  # the other is in flight
-    assert archive([one, one, other], messages) == {"archived_doubled": 1}
-    assert archive(stored, messages[:1]) == {"archived_extra": 1}
-    assert archive(stored, messages, acknowledged={(0, 10)}) == {"archived_extra": 1}
-    for name, value in (("amount", None), ("reason", "?"), ("payload", other["payload"]), ("status", "withdrawn")):
-        assert archive([{**one, name: value}, other], messages) == {"archived_differs": 1}, name
-
-
-def archived_row(each: judged.Alert, offset: int):
-    payload = json.loads(each.value)
-    return {
-        **payload, "amount": Decimal(payload["amount"]), "payload": each.value, "alert_partition": 0,
-        "alert_offset": offset, "status": "open", "revision": 0, "changed_by": None,
-    }  # fmt: skip
-
-
-def test_a_withdrawn_alert_keeps_what_it_was(tmp_path):
-    found, _ = judged_lake(tmp_path, [change(1, "150")])
-    (one,) = found.alerts
-    first = sent(one, 0, revision=0, status="open", changed_by=None)
-    gone = sent(one, 1, revision=1, status="withdrawn", changed_by="t-0-9", reason="withdrawn", evidence={})
-    left = archived.standing([gone, first])[json.loads(one.value)["alert_id"]]
-    assert (left.status, left.revision, left.changed_by) == ("withdrawn", 1, "t-0-9")
-    assert left.payload == first.alert.value
-
-
-def test_ranges_are_told_shortly():
-    assert ranges([3, 1, 2, 7, 7]) == [[1, 3], [7, 7]]
-    assert ranges_text([[1, 3], [7, 7]]) == "1-3, 7"
-    assert offset_ranges([(1, 5), (0, 2), (1, 6)]) == {0: [[2, 2]], 1: [[5, 6]]}
-    found = Finding("change_missing", "lake/transaction_changes", positions=[(0, 2), (1, 5), (1, 6)])
-    assert (
-        found.text == "lake/transaction_changes: 3 changes of the topic are missing (offsets of partition 0: 2; 1: 5-6)"
-    )
-    assert Finding("row_ghost", "m", ids=[4, 5, 6, 9]).text.endswith("in the topic (ids 4-6, 9)")
-
-
-def test_a_report_says_ok_or_what_is_wrong_and_how_it_is_closed():
-    well, ill = Part("rows", {"postgres": 12345}), Part("records", {"topic": 5})
-    ill.found("change_missing", "lake/transaction_changes", positions=[(0, 2)])
-    ill.found("change_doubled", "lake/transaction_changes", positions=[])
-    found = Audit(0.0, bounds(5), [well, ill], 1.5)
-    assert as_text(found).splitlines() == [
-        "rows           postgres 12,345: ok",
-        "records        topic 5: 1 wrong",
-        "               ✗ lake/transaction_changes: 1 changes of the topic are missing (offsets of partition 0: 2)",
-        "                 remedy: make repair",
-        "1 finding; see docs/operations.md, Audit and repair (1.5 s)",
-    ]
-    told = as_json(found)
-    assert (told["passed"], told["findings"]) == (False, 1)
-    assert told["parts"][1]["findings"][0]["offsets"] == {"0": [[2, 2]]}
-    assert json.loads(json.dumps(told)) == told
 
 
 def test_a_duration_is_a_number_and_a_unit():

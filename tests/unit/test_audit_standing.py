@@ -1,4 +1,5 @@
-"""Which change of a row stands: the golden topics' rows, and what the database and the mirror may disagree in."""
+"""Which change of a row stands: the golden topics' rows, what the database and the mirror may disagree in, and what
+cannot be told while the capture has not come far enough."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from itertools import permutations
 
 import pytest
 
-from fraudstream.audit.rows import Stored, Suspects, Topic, classify
+from fraudstream.audit import rows
+from fraudstream.audit.rows import Stored, Suspects, Topic, classify, part_of, wait_for_capture
 from fraudstream.audit.standing import Change, change_of, standing
 from fraudstream.check.oracle import arrivals
 from golden.topics import goldens
@@ -55,13 +57,13 @@ def test_a_truncate_takes_the_rows_before_it():
     assert standing([]) is None
 
 
-def classified(postgres=None, mirror=(), mirrored=(), behind=(), now=None, captured=True):
+def classified(postgres=None, mirror=(), mirrored=(), behind=(), now=None):
     found = Suspects(1)
     if postgres:
         found.postgres[1] = Stored(postgres, "5")
     if mirror:
         found.mirror[1] = list(mirror)
-    topic = Topic({1: mirrored}, {1: behind}, None, captured)
+    topic = Topic({1: mirrored}, {1: behind}, None)
     kinds, in_flight = classify(found, topic, {1: now} if now else {})
     return [kind for kind, ids in kinds.items() if ids] + ["in flight"] * len(in_flight)
 
@@ -73,10 +75,9 @@ def test_a_row_whose_change_the_mirror_has_not_read_yet_is_in_flight():
     assert classified(None, [old], [old], [change(5, "d", lsn=2)]) == ["in flight"]
 
 
-def test_a_row_that_is_written_meanwhile_or_not_captured_yet_is_in_flight():
+def test_a_row_that_is_written_meanwhile_is_in_flight():
     assert classified(NEW, now=Stored(NEW, "6")) == ["in flight"]
     assert classified(NEW) == ["in flight"]  # deleted since
-    assert classified(NEW, now=Stored(NEW, "5"), captured=False) == ["in flight"]
 
 
 def test_a_row_that_the_topic_has_and_the_mirror_lacks_is_not_mirrored():
@@ -95,3 +96,55 @@ def test_a_row_that_never_came_is_not_captured_and_one_that_was_never_deleted_a_
     old = change(1, "c", OLD)
     assert classified(NEW, [old], [old], now=Stored(NEW, "5")) == ["row_not_captured"]
     assert classified(None, [old], [old]) == ["row_ghost"]
+
+
+def test_what_the_topic_lacks_is_unknown_and_no_finding_while_the_capture_is_behind():
+    kinds = {"row_not_captured": [7, 8], "row_not_mirrored": [5], "row_ghost": [3]}
+    known, unknown = part_of(Suspects(1), kinds, [9]), part_of(Suspects(1), kinds, [9], "the capture stands still")
+    assert [each.kind for each in known.findings] == ["row_not_captured", "row_not_mirrored", "row_ghost"]
+    assert known.incomplete == []
+    assert [each.kind for each in unknown.findings] == ["row_not_mirrored"]
+    assert unknown.incomplete == [
+        "3 rows (ids 3, 7-8) whose state the topic lacks, lost or on its way: the capture stands still"
+    ]
+    assert known.figures["in_flight"] == unknown.figures["in_flight"] == 1
+    assert part_of(Suspects(1), {"row_not_mirrored": [5]}, [9], "the capture stands still").incomplete == []
+
+
+class Clock:
+    """Time that passes by sleeping alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("position", "waits", "reason"),
+    [
+        (lambda now: 100, 0, None),
+        (lambda now: int(2 * now), 50, None),  # it moves on: waited for longer than the 10 s of one that stands
+        (lambda now: 5, 10, "after 10 s the capture is at 0/5 and has not passed 0/64, the end of the log"),
+        (lambda now: int(min(now, 7)), 17, "after 17 s the capture is at 0/7 and"),
+        (lambda now: int(now / 2), 100, "after 100 s the capture is at 0/32 and"),  # it moves, but not for ever
+        (lambda now: -1, 10, "where the capture stands is unknown"),
+    ],
+)
+def test_a_capture_is_waited_for_as_long_as_it_moves_and_it_is_said_why_it_did_not_come(
+    monkeypatch, position, waits, reason
+):
+    clock = Clock()
+    monkeypatch.setattr(rows, "time", clock)
+    said = wait_for_capture(100, lambda: position(clock.now), 10)
+    assert clock.now == waits
+    assert said is None if reason is None else said.startswith(reason)
+
+
+def test_a_capture_that_is_not_to_be_waited_for_is_asked_once():
+    assert wait_for_capture(100, lambda: 100, 0) is None
+    assert wait_for_capture(100, lambda: 99, 0).startswith("after 0 s the capture is at 0/63 and has not passed 0/64")

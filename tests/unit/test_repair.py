@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.lake import change, write_lake
+from fixtures.lake import change, write_lake, write_table
 from fraudstream.audit import history, judged, known
 from fraudstream.audit.bounds import MIRROR, Bounds, Topic
 from fraudstream.audit.finding import KINDS, REPAIR, Part
@@ -25,6 +25,7 @@ from fraudstream.repair.publish import Outgoing, readable_again
 from fraudstream.repair.snapshot import _FILTER, filter_of, groups
 from fraudstream.rulebook.catalog import parse_rules
 from fraudstream.rulebook.versions import Version
+from fraudstream.streams.tables import QUARANTINE
 
 BOUNDS = Bounds(0.0, {MIRROR: 0}, {MIRROR: {0: 1000}}, Topic("t", {0: 0}, {0: 0}, {0: 0}))
 
@@ -136,6 +137,25 @@ def test_a_quarantined_record_is_put_back_once_with_its_bytes_and_its_origin(mon
     name = "dbserver1.public.transactions"
     assert back == [Outgoing(name, b"k", good, 0, (("h", b"1"), (REPLAYED, f"{name}-0-4".encode())))]
     assert run._origin(back[0]) == (0, 4)
+
+
+def test_a_quarantined_record_that_the_topic_has_no_more_is_counted_and_not_put_back(shop, monkeypatch):
+    made, _ = shop
+    good = json.dumps({"op": "t", "source": {"ts_ms": 1, "snapshot": "false"}, "ts_ms": 1}).encode()
+    bad = {3: b"[]", 4: good, 5: good, 7: good, 20: good}  # 3 is unreadable still, 5 was put back, 20 is in the topic
+    folder = Path(made.pipeline.lake)
+    write_table(
+        folder / "quarantine", QUARANTINE,
+        [{"topic": "t", "partition": 0, "offset": offset, "value": value} for offset, value in bad.items()],
+    )  # fmt: skip
+    known.record(str(folder), known.Repair("quarantine", "lake/quarantine", "put back", positions=[(0, 5)]))
+    monkeypatch.setattr(published, "read_topic", lambda *_: [])
+    short = Audit(0.0, replace(BOUNDS, transactions=Topic("t", {0: 10}, {0: 10}, {0: 10})))
+    monkeypatch.setattr(run, "audit", lambda *_: short)
+    said = "not put back: 2 quarantined records that can be read now, but are not in the topic any more"
+    assert run.repair(made, run.Options(), quarantine=True).done == [said]
+    assert run.repair(made, run.Options(), quarantine=True, dry_run=True).done == [said]
+    assert run.repair(made, run.Options()).done == []
 
 
 (RULE,) = parse_rules(

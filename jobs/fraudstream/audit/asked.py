@@ -10,13 +10,16 @@ from dataclasses import replace
 import numpy as np
 
 from fraudstream import alerts
+from fraudstream.audit.bounds import Bounds
 from fraudstream.audit.finding import Part, Position
 from fraudstream.audit.judged import Judged, Message
+from fraudstream.audit.records import positions_of
 from fraudstream.check.corrected import judge_corrected
 from fraudstream.check.oracle import Arrival, Judgement, arrivals, judge_topic
 from fraudstream.check.payload import wrong_fields
 from fraudstream.check.settings import DEFINED, settings_for
-from fraudstream.check.topic import Record
+from fraudstream.check.topic import Record, read_topic
+from fraudstream.config import Pipeline
 from fraudstream.masking import Mask
 from fraudstream.rulebook.versions import Version, in_force
 
@@ -34,16 +37,30 @@ def arrivals_of(
     return found
 
 
+def ask(pipeline: Pipeline, bounds: Bounds, judged: Mapping[str, Judged], messages: Sequence[Message]) -> Part:
+    """The part of the audit; the topic is read once more."""
+    topic, kafka = bounds.transactions, pipeline.kafka
+    if any(topic.low.values()):
+        return Part("oracle", incomplete=["it judges a topic from its first record, which has been deleted"])
+    places = positions_of(pipeline.lake, "quarantine", topic.name)
+    quarantined = {(number, int(offset)) for number, offsets in places.items() for offset in offsets}
+    every = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options)
+    arrived = arrivals_of(every, pipeline.max_message_bytes, quarantined, pipeline.mask)
+    return compare_oracle(judged, messages, arrived, topic.name)
+
+
 def compare_oracle(
     judged: Mapping[str, Judged], messages: Sequence[Message], topic: Sequence[Arrival], name: str
 ) -> Part:
     """The part of the audit; `name` is the topic's."""
     part = Part("oracle")
     for rule, each in judged.items():
-        if each.problem or not each.versions or any(v.rule.rule not in DEFINED for v in each.versions):
-            part.notes.append(f"{rule}: not compared: {each.problem or 'the oracle has no definition of it'}")
-            continue
-        part.figures[rule] = _compare_rule(part, rule, each, messages, topic, name)
+        if each.problem is not None:
+            part.incomplete.append(f"{rule}: {each.problem}")
+        elif any(version.rule.rule not in DEFINED for version in each.versions):
+            part.notes.append(f"{rule}: not compared: the oracle has no definition of it")
+        else:
+            part.figures[rule] = _compare_rule(part, rule, each, messages, topic, name)
     return part
 
 

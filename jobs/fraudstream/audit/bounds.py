@@ -84,10 +84,14 @@ def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None
         alerts = {query: _topic(consumer, name, since_ms) for query, name in topics.items() if name in known}
     finally:
         consumer.close()
-    mirror = positions.get(MIRROR, {})
-    # What the mirror has not written yet is needed to tell rows in flight.
-    start = {number: min(offset, mirror.get(number, offset)) for number, offset in transactions.start.items()}
-    return Bounds(at, batches, positions, replace(transactions, start=start), alerts)
+    return Bounds(at, batches, positions, read_from(transactions, positions.get(MIRROR, {})), alerts)
+
+
+def read_from(topic: Topic, mirror: Offsets) -> Topic:
+    """The topic, read from where the mirror stands if that is before --since: what it has not written yet is needed to
+    tell rows in flight."""
+    start = {number: min(offset, mirror.get(number, topic.low[number])) for number, offset in topic.since.items()}
+    return replace(topic, start=start)
 
 
 def rule_names(pipeline: Pipeline, rules: Sequence[Rule]) -> list[str]:

@@ -83,8 +83,7 @@ class Finding:
         if isinstance(self.ids[0], str):
             shown = [str(each)[:12] for each in self.ids[:_SHOWN]]
             return f" ({', '.join(shown)}{' ...' if len(self.ids) > _SHOWN else ''})"
-        found = ranges(int(each) for each in self.ids)
-        return f" (ids {ranges_text(found[:_SHOWN])}{' ...' if len(found) > _SHOWN else ''})"
+        return f" ({ids_text(int(each) for each in self.ids)})"
 
     def as_json(self) -> dict[str, Any]:
         """The finding for machines; numbers as ranges [first, last]."""
@@ -112,6 +111,12 @@ def ranges_text(found: Sequence[Sequence[int]]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
 
 
+def ids_text(ids: Iterable[int]) -> str:
+    """The first of the ids for people: "ids 1-3, 7"."""
+    found = ranges(ids)
+    return f"ids {ranges_text(found[:_SHOWN])}{' ...' if len(found) > _SHOWN else ''}"
+
+
 def offset_ranges(positions: Iterable[Position]) -> Mapping[int, list[list[int]]]:
     """Ranges of offsets by partition."""
     offsets: dict[int, list[int]] = defaultdict(list)
@@ -122,12 +127,14 @@ def offset_ranges(positions: Iterable[Position]) -> Mapping[int, list[list[int]]
 
 @dataclass
 class Part:
-    """One part of an audit: its figures, its findings, and notes on what could not be compared."""
+    """One part of an audit: its figures, its findings, and notes. `incomplete` are the reasons for which something that
+    was asked for could not be compared: without findings such a part is not in order, but unknown."""
 
     name: str
     figures: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
 
     def found(self, kind: str, where: str, **about: Any) -> None:
         """Add a finding, if it is about anything."""
@@ -138,4 +145,7 @@ class Part:
     def as_json(self) -> dict[str, Any]:
         """The part for machines."""
         found = [each.as_json() for each in self.findings]
-        return {"part": self.name, "ok": not found, "figures": self.figures, "findings": found, "notes": self.notes}
+        return {
+            "part": self.name, "ok": not found and not self.incomplete, "figures": self.figures, "findings": found,
+            "incomplete": self.incomplete, "notes": self.notes,
+        }  # fmt: skip

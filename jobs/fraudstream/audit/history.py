@@ -48,7 +48,7 @@ def history(
     """
     topic, end = bounds.transactions.name, dict(bounds.of(MIRROR))
     events = list(missing)
-    if found.in_flight == len(found.behind):
+    if not found.far_behind:
         events += [(r, event) for r in found.behind if (event := event_of(r, max_bytes, mask)) and event.op in CHANGES]
         for number, offsets in found.offsets.items():
             end[number] = max(end.get(number, 0), int(offsets[-1]) + 1)

@@ -53,12 +53,14 @@ class Message(NamedTuple):
 
 @dataclass
 class Judged:
-    """What was recomputed of one rule: its alerts, up to which records, and its versions. `problem` says why not."""
+    """What was recomputed of one rule: its alerts, up to which records, and by which versions. `problem` says why not;
+    `recorded` are the names of all its versions, those too that have nothing to judge any more."""
 
     alerts: list[Alert] = field(default_factory=list)
     until: Offsets = field(default_factory=dict)
     versions: Sequence[Version] = ()
     problem: str | None = None
+    recorded: frozenset[str] = frozenset()
 
 
 def read_message(found: Record, shadow: bool) -> Message:
@@ -74,9 +76,10 @@ def read_message(found: Record, shadow: bool) -> Message:
         return Message(at, None)
 
 
-def versions_of(pipeline: Pipeline, name: str, rules: Sequence[Rule]) -> tuple[Version, ...]:
-    """The versions of a rule that have judged the topic. Raises GuardError for one whose code is gone."""
-    found = record.versions(pipeline.lake, name, {})
+def versions_of(pipeline: Pipeline, name: str, rules: Sequence[Rule], since: Offsets) -> tuple[Version, ...]:
+    """The versions of a rule that have judged the topic from `since` on. Raises GuardError for one whose code is
+    gone."""
+    found = record.versions(pipeline.lake, name, since)
     return found or tuple(Version(rule, {}) for rule in rules if rule.name == name)
 
 
@@ -152,11 +155,13 @@ def judge_all(
     for name in names:
         until = {number: min(offset, end.get(number, 0)) for number, offset in bounds.of(name).items()}
         try:
-            versions = versions_of(pipeline, name, rules)
+            versions = versions_of(pipeline, name, rules, bounds.transactions.since)
             alerts_of = recompute(versions, history) if versions and history.rows else []
-            found[name] = Judged(alerts_of, until, versions)
+            recorded = frozenset(each["version"] for each in record.entries(pipeline.lake, name))
+            problem = None if versions else "no version of it is known"
+            found[name] = Judged(alerts_of, until, versions, problem, recorded)
         except FraudstreamError as error:
-            found[name] = Judged(problem=str(error))
+            found[name] = Judged(until=until, problem=str(error))
     return found
 
 
@@ -186,10 +191,12 @@ def compare_alerts(
     part.found("alert_extra", "fraud.alerts", positions=[each.at for each in strangers], about=strangers)
     part.figures = {"acknowledged": acknowledged}
     for name, each in judged.items():
-        if each.problem or not each.versions:
-            part.notes.append(f"{name}: not compared: {each.problem or 'no version of it is known'}")
-            continue
-        part.figures[name] = _compare_rule(part, name, each, by_rule[name], bounds, aged)
+        if each.problem is None:
+            part.figures[name] = _compare_rule(part, name, each, by_rule[name], bounds, aged)
+        elif any(offset > bounds.transactions.since.get(number, 0) for number, offset in each.until.items()):
+            part.incomplete.append(f"{name}: {each.problem}")
+        else:
+            part.notes.append(f"{name}: has judged none of the records that are compared ({each.problem})")
     return part
 
 
@@ -199,7 +206,7 @@ def _compare_rule(
     def compared(at: Position) -> bool:
         return bounds.transactions.is_recent(*at) and at[1] < judged.until.get(at[0], 0)
 
-    known = {version.rule.version for version in judged.versions}
+    known = judged.recorded | {version.rule.version for version in judged.versions}
     expected = Counter(each for each in judged.alerts if compared(each.of))
     own = [each for each in messages if each.alert and compared(each.alert.of) and each.version in known]
     forgotten = sum(each.version not in known for each in messages)

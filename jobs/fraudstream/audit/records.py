@@ -25,13 +25,16 @@ REPLAYED = "fraudstream.replay_of"  # header of a message that was put back: top
 CHANGES = ("c", "u", "d", "r", "t")
 MOST_BEHIND = 300_000  # records that the mirror may be behind and rows in flight are still told apart
 _AT_ONCE = 10_000
+# What a copy repeats may stand in the topic long before what is compared, but has the copy's LSN.
+_LOWEST = "SELECT min(lsn) AS lsn FROM transaction_changes WHERE op <> 'r' AND {compared}"
 _COPIES = """
     SELECT DISTINCT "partition", "offset", change.lsn, change.tx_id, change.id, change.op, change.moved
     FROM transaction_changes AS change JOIN (
-        SELECT lsn, tx_id, id, op, moved FROM transaction_changes WHERE op <> 'r' AND lsn IS NOT NULL
+        SELECT lsn, tx_id, id, op, moved FROM transaction_changes WHERE op <> 'r' AND lsn >= {lowest}
         GROUP BY lsn, tx_id, id, op, moved HAVING count(*) > 1
     ) AS often ON change.lsn = often.lsn AND change.op = often.op AND change.moved = often.moved
         AND (change.tx_id IS NOT DISTINCT FROM often.tx_id) AND (change.id IS NOT DISTINCT FROM often.id)
+    WHERE change.lsn >= {lowest}
     ORDER BY 1, 2
 """
 
@@ -52,6 +55,11 @@ class Scan:
         """How many records."""
         return sum(map(len, self.offsets.values()))
 
+    @property
+    def far_behind(self) -> bool:
+        """Whether there are records in flight that `behind` has not."""
+        return self.in_flight > len(self.behind)
+
     def count(self, partition: int, first: int, end: int) -> int:
         """How many records have first <= offset < end."""
         found = self.offsets.get(partition, np.zeros(0, dtype=np.int64))
@@ -64,15 +72,30 @@ class Scan:
         return [(partition, offset) for offset in part.tolist()]
 
 
-def positions_of(folder: str, table: str, topic: str) -> dict[int, Ints]:
+def compared(bounds: Bounds) -> str:
+    """Of the lake's rows, in SQL, those whose records are compared: from where the topic is read up to the mirror's
+    position."""
+    start, end = bounds.transactions.start, bounds.of(MIRROR)
+    spans = [f'"partition" = {p} AND "offset" >= {start.get(p, 0)} AND "offset" < {end[p]}' for p in end]
+    return f"({' OR '.join(spans) or 'false'})"
+
+
+def positions_of(folder: str, table: str, topic: str, where: str = "true") -> dict[int, Ints]:
     """The offsets of a table's rows by partition, ascending; a row that stands there twice is there twice."""
     if lake.open_table(folder, table) is None:
         return {}
-    found = lake.query(
-        folder, table, f'SELECT "partition", "offset" FROM {table} WHERE topic = {lake.literal(topic)}'
-    )  # fmt: skip
+    own = f"topic = {lake.literal(topic)} AND {where}"
+    found = lake.query(folder, table, f'SELECT "partition", "offset" FROM {table} WHERE {own}')
     partitions, offsets = integers_of(found["partition"]), integers_of(found["offset"])
     return {int(number): np.sort(offsets[partitions == number]) for number in np.unique(partitions)}
+
+
+def quarantine_of(folder: str, topic: str, where: str = "true") -> pa.Table:
+    """Partition, offset and value of the topic's rows of lake/quarantine."""
+    if lake.open_table(folder, "quarantine") is None:
+        return pa.table({"partition": pa.array([], pa.int32()), "offset": pa.array([], pa.int64()), "value": []})
+    own = f"topic = {lake.literal(topic)} AND {where}"
+    return lake.query(folder, "quarantine", f'SELECT "partition", "offset", value FROM quarantine WHERE {own}')
 
 
 def scan(records: Iterable[Record], mirrored: dict[int, Ints], bounds: Bounds) -> Scan:
@@ -109,17 +132,12 @@ def event_of(record: Record, max_bytes: int, mask: Mask | None = None) -> Change
 
 
 def compare_records(
-    found: Scan,
-    changes: dict[int, Ints],
-    quarantine: pa.Table,
-    bounds: Bounds,
-    max_bytes: int,
+    found: Scan, changes: dict[int, Ints], quarantine: pa.Table, bounds: Bounds, max_bytes: int,
     mask: Mask | None = None,
-) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:
+) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:  # fmt: skip
     """The part of the audit, and the changes that lake/transaction_changes lacks. `changes` are the offsets of its
     rows; `quarantine` has the columns partition, offset and value."""
     part = Part("records")
-    end = bounds.of(MIRROR)
     quarantined = _quarantined(quarantine, bounds)
     missing: list[tuple[Record, ChangeEvent]] = []
     unreadable, other_bytes, ignored, readable = [], [], Counter[str](), 0
@@ -149,9 +167,14 @@ def compare_records(
         "topic": found.read, "processed": processed, "changes": kept, "quarantined": len(quarantined),
         "readable_now": readable, "ignored": dict(ignored), "in_flight": found.in_flight,
     }  # fmt: skip
-    if not end and found.read:
-        part.notes.append("the mirror has not begun: all records of the topic are in flight")
+    part.incomplete += _behind(found, bounds)
     return part, missing
+
+
+def _behind(found: Scan, bounds: Bounds) -> list[str]:
+    if found.read and not bounds.of(MIRROR):
+        return ["the mirror has not begun: all records of the topic are in flight"]
+    return [f"the mirror is {found.in_flight:,} records behind"] if found.far_behind else []
 
 
 def _compared(rows: dict[int, Ints], found: Scan, bounds: Bounds) -> tuple[list[Position], list[Position], int]:
@@ -189,11 +212,15 @@ def _has(rows: dict[int, Ints], at: Position) -> bool:
 
 def copies(folder: str, bounds: Bounds) -> list[tuple[Position, Any]]:
     """Position and change (LSN, transaction, id, operation) of every mirrored message that repeats an earlier one."""
-    if lake.open_table(folder, "transaction_changes") is None:
+    table = "transaction_changes"
+    if lake.open_table(folder, table) is None:
+        return []
+    (lowest,) = lake.query(folder, table, _LOWEST.format(compared=compared(bounds)))["lsn"].to_pylist()
+    if lowest is None:
         return []
     seen: set[Any] = set()
     found: list[tuple[Position, Any]] = []
-    for row in lake.query(folder, "transaction_changes", _COPIES).to_pylist():
+    for row in lake.query(folder, table, _COPIES.format(lowest=lowest)).to_pylist():
         change = (row["lsn"], row["tx_id"], row["id"], row["op"], row["moved"])
         at = (row["partition"], row["offset"])
         if change in seen and bounds.transactions.covers(*at) and at[1] < bounds.of(MIRROR).get(at[0], 0):

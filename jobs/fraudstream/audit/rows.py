@@ -1,9 +1,9 @@
 """PostgreSQL's rows against lake/transactions: checksums of ranges of ids, then the rows of ranges that differ.
 
 The database goes on while it is compared. A row that differs is one of: in flight (its change is in the topic behind
-the mirror, or was committed and is not captured yet), not mirrored (the topic's changes leave another row than the
-mirror has), not captured (the row has not changed since before the capture's position, and the topic has it otherwise)
-or a ghost (the same for a row that PostgreSQL has not).
+the mirror, or it was written meanwhile), not mirrored (the topic's changes leave another row than the mirror has), not
+captured (the row has not changed since before the capture's position, and the topic has it otherwise) or a ghost (the
+same for a row that PostgreSQL has not). The last two are unknown while the capture has not come that far.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from fraudstream import lake
 from fraudstream.arrow import cents_of, micros_of
 from fraudstream.audit import checksums
 from fraudstream.audit.checksums import SIZE, Row
-from fraudstream.audit.finding import Part, ranges
+from fraudstream.audit.finding import Part, ids_text, ranges
 from fraudstream.audit.standing import Change, row_of, standing
 from fraudstream.errors import FraudstreamError
 from fraudstream.masking import Mask, masked_id
 from fraudstream.rulebook.exact import NULL
+from fraudstream.stack.guard import lsn_text
 
 Ids = tuple[int, int]
 NOT_CAPTURED = ("row_not_captured", "row_ghost")  # kinds that the capture may take back when it has come further
 _PAUSE_S = 0.5
+_LONGER = 10  # a capture that moves on is waited for so many times as long as one that stands still
 _POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 _ROWS = f"SELECT {checksums.POSTGRES_COLUMNS}, xmin::text FROM public.transactions WHERE id BETWEEN %s AND %s"
 _COLUMNS = 'id, user_id, amount, card_type, merchant_id, created_us, "partition", "offset", lsn, op, committed_at'
@@ -170,25 +172,40 @@ def _changes(rows: pa.Table) -> Iterator[tuple[int, Change]]:
         yield number, Change(partition, offset, op, lsn, committed[place], row)
 
 
-def wait_for_capture(lsn: int, position: Callable[[], int], seconds: float) -> bool:
-    """Wait until `position()` has passed `lsn`, at the longest so many seconds; whether it has."""
-    limit = time.monotonic() + seconds
-    while position() < lsn:
-        if time.monotonic() > limit:
-            return False
+def wait_for_capture(lsn: int, position: Callable[[], int], seconds: float) -> str | None:
+    """Wait until `position()` (-1: unknown) has passed `lsn`. Why it has not: it stood still for so many seconds, or
+    moved on for ten times as long."""
+    began = moved = time.monotonic()
+    last = position()
+    while last < lsn:
+        now = time.monotonic()
+        if now - moved >= seconds or now - began >= _LONGER * seconds:
+            return _why(last, lsn, now - began)
         time.sleep(_PAUSE_S)
-    return True
+        found = position()
+        if found > last:
+            moved = time.monotonic()
+        last = found
+    return None
+
+
+def _why(last: int, lsn: int, seconds: float) -> str:
+    if last < 0:
+        return "where the capture stands is unknown: no connector of the topic, several, or its slot is gone or lost"
+    return (
+        f"after {seconds:.0f} s the capture is at {lsn_text(last)} and has not passed {lsn_text(lsn)}, the end of the "
+        "log (make status; a longer --wait)"
+    )
 
 
 @dataclass(frozen=True)
 class Topic:
     """What the topic has of the suspects: `mirrored` up to where the mirror stands, `behind` after that; truncates by
-    their LSN. `captured` says whether the capture has passed the log's end as the suspects saw it."""
+    their LSN."""
 
     mirrored: Mapping[int, Iterable[Change]]
     behind: Mapping[int, Iterable[Change]]
     truncated: int | None
-    captured: bool
 
 
 def classify(found: Suspects, topic: Topic, now: Mapping[int, Stored]) -> tuple[dict[str, list[int]], list[int]]:
@@ -205,7 +222,7 @@ def classify(found: Suspects, topic: Topic, now: Mapping[int, Stored]) -> tuple[
             # A mirror that has this row twice is not right even where the newer one is.
             is_late = with_flight == row and len(found.mirror.get(number, ())) <= 1
             (in_flight if is_late else kinds["row_not_mirrored"]).append(number)
-        elif before != after or not topic.captured:
+        elif before != after:
             in_flight.append(number)
         else:
             kinds["row_ghost" if row is None else "row_not_captured"].append(number)
@@ -216,18 +233,24 @@ def _row(change: Change | None) -> Row | None:
     return change.row if change else None
 
 
-def part_of(found: Suspects, kinds: Mapping[str, list[int]], in_flight: Sequence[int], captured: bool) -> Part:
-    """The part of the audit."""
+def part_of(
+    found: Suspects, kinds: Mapping[str, list[int]], in_flight: Sequence[int], uncaptured: str | None = None
+) -> Part:
+    """The part of the audit. `uncaptured` says why the capture has not passed the log's end as the suspects saw it:
+    what the topic lacks may then be lost or on its way."""
     part = Part("rows")
     where = {"row_not_captured": "the topic", "row_not_mirrored": "lake/transactions", "row_ghost": "lake/transactions"}
+    unknown: list[int] = []
     for kind, ids in kinds.items():
-        part.found(kind, where[kind], ids=ids)
+        if uncaptured and kind in NOT_CAPTURED:
+            unknown += ids
+        else:
+            part.found(kind, where[kind], ids=ids)
     part.figures = {
         "postgres": found.compared, "mirror": found.mirrored_rows, "ranges": found.ranges, "in_flight": len(in_flight)
     }  # fmt: skip
-    if not captured:
-        part.notes.append(
-            "the capture has not passed the end of the log: rows that the topic lacks are taken for in flight "
-            "(make status; a longer --wait)"
+    if unknown:
+        part.incomplete.append(
+            f"{len(unknown):,} rows ({ids_text(unknown)}) whose state the topic lacks, lost or on its way: {uncaptured}"
         )
     return part

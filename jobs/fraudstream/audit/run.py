@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from fraudstream import lake
 from fraudstream.audit import archived, asked, judged, known, records, rows
 from fraudstream.audit.batches import compare_batches
 from fraudstream.audit.bounds import (
@@ -30,6 +27,7 @@ from fraudstream.audit.capture import capture_position, captured_by, compare_led
 from fraudstream.audit.finding import Finding, Part
 from fraudstream.audit.history import history
 from fraudstream.audit.standing import change_of
+from fraudstream.backtest.source import History
 from fraudstream.cdc.envelope import ChangeEvent
 from fraudstream.check.topic import Record, read_topic
 from fraudstream.config import Pipeline
@@ -70,6 +68,11 @@ class Audit:
         """All of them, in the order of the parts."""
         return [finding for part in self.parts for finding in part.findings]
 
+    @property
+    def incomplete(self) -> list[str]:
+        """The names of the parts that could not be compared in full."""
+        return [part.name for part in self.parts if part.incomplete]
+
 
 @dataclass
 class _Read:
@@ -99,13 +102,13 @@ def audit(
         read = _read(pipeline, bounds)
         part, read.missing = _records(pipeline, bounds, read)
         if suspects is not None:
-            compared = _rows(settings, pipeline, bounds, read, suspects, captured=True)
+            compared = _rows(settings, pipeline, bounds, read, suspects)
             if {finding.kind for finding in compared.findings} & set(rows.NOT_CAPTURED):
                 say(f"{sum(each.count for each in compared.findings):,} rows differ: waiting for the capture")
-                captured = _await_capture(settings, bounds, suspects, options)
+                uncaptured = _await_capture(settings, bounds, suspects, options)
                 read = _read(pipeline, bounds)
                 part, read.missing = _records(pipeline, bounds, read)
-                compared = _rows(settings, pipeline, bounds, read, suspects, captured)
+                compared = _rows(settings, pipeline, bounds, read, suspects, uncaptured)
             found.parts.append(compared)
         if options.ledger:
             say("comparing the ledger with the topic")
@@ -119,7 +122,7 @@ def audit(
     return found
 
 
-def _await_capture(settings: StackSettings, bounds: Bounds, suspects: rows.Suspects, options: Options) -> bool:
+def _await_capture(settings: StackSettings, bounds: Bounds, suspects: rows.Suspects, options: Options) -> str | None:
     position = capture_position(settings, bounds.transactions.name)
     return rows.wait_for_capture(suspects.lsn, position, options.wait_s)
 
@@ -134,18 +137,13 @@ def _copied(path: Path, folder: Path) -> Path:
 
 def _read(pipeline: Pipeline, bounds: Bounds) -> _Read:
     kafka, topic = pipeline.kafka, bounds.transactions
-    changes = records.positions_of(pipeline.lake, "transaction_changes", topic.name)
+    changes = records.positions_of(pipeline.lake, "transaction_changes", topic.name, records.compared(bounds))
     found = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options, topic.start)
     return _Read(records.scan(found, changes, bounds), changes)
 
 
 def _records(pipeline: Pipeline, bounds: Bounds, read: _Read) -> tuple[Part, list[tuple[Record, ChangeEvent]]]:
-    quarantine = pa.table({"partition": pa.array([], pa.int32()), "offset": pa.array([], pa.int64()), "value": []})
-    if lake.open_table(pipeline.lake, "quarantine") is not None:
-        where = f"WHERE topic = {lake.literal(bounds.transactions.name)}"
-        quarantine = lake.query(
-            pipeline.lake, "quarantine", f'SELECT "partition", "offset", value FROM quarantine {where}'
-        )
+    quarantine = records.quarantine_of(pipeline.lake, bounds.transactions.name, records.compared(bounds))
     part, missing = records.compare_records(
         read.scan, read.changes, quarantine, bounds, pipeline.max_message_bytes, pipeline.mask
     )
@@ -160,16 +158,19 @@ def _records(pipeline: Pipeline, bounds: Bounds, read: _Read) -> tuple[Part, lis
 
 
 def _rows(
-    settings: StackSettings, pipeline: Pipeline, bounds: Bounds, read: _Read, found: rows.Suspects, captured: bool
+    settings: StackSettings,
+    pipeline: Pipeline,
+    bounds: Bounds,
+    read: _Read,
+    found: rows.Suspects,
+    uncaptured: str | None = None,
 ) -> Part:
     ids = found.ids
     if not ids:
-        return rows.part_of(found, {}, [], captured)
-    if read.scan.in_flight > len(read.scan.behind):
-        part = rows.part_of(found, {}, ids, captured)
-        part.notes.append(
-            f"the mirror is {read.scan.in_flight:,} records behind: rows that differ were not looked into"
-        )
+        return rows.part_of(found, {}, [])
+    if read.scan.far_behind:
+        part = rows.part_of(found, {}, [])
+        part.incomplete.append(f"{len(ids):,} rows that differ: the mirror is {read.scan.in_flight:,} records behind")
         return part
     mirrored, truncated = rows.changes_of(pipeline.lake, ids, bounds.transactions.name)
     wanted = set(ids)
@@ -186,14 +187,16 @@ def _rows(
                 into.setdefault(event.row.id, []).append(change_of(event, record.partition, record.offset))
     for number, each in absent.items():
         mirrored.setdefault(number, []).extend(each)
-    topic = rows.Topic(mirrored, behind, truncated, captured)
+    topic = rows.Topic(mirrored, behind, truncated)
     kinds, in_flight = rows.classify(found, topic, rows.stored_rows(settings.dsn("batch"), ids, pipeline.mask))
-    return rows.part_of(found, kinds, in_flight, captured)
+    return rows.part_of(found, kinds, in_flight, uncaptured)
 
 
 def _ledger(pipeline: Pipeline, bounds: Bounds, path: Path, before: Path | None) -> Part:
     kafka = pipeline.kafka
-    copies = {at for at, _ in records.copies(pipeline.lake, bounds)}
+    # The ledger is compared with the whole topic, whatever --since says.
+    whole = replace(bounds, transactions=replace(bounds.transactions, start={}))
+    copies = {at for at, _ in records.copies(pipeline.lake, whole)}
     found = captured_by(
         read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options),
         pipeline.max_message_bytes,
@@ -249,7 +252,6 @@ def _alerts(
     bounds = found.bounds
     past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes, pipeline.mask)
     again = judged.judge_all(pipeline, names, rules, bounds, past, end)
-    repeats = [at for each in found.findings if each.kind == "message_doubled" for at in each.positions]
     known_extra = known.acknowledged(pipeline.lake, "alert_extra")
     topics = {query: topic.name for query, topic in bounds.alerts.items()}
     acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
@@ -268,33 +270,29 @@ def _alerts(
         {(query == SHADOW_ARCHIVE, at) for query, each in acknowledged.items() for at in each},
         lambda alert: alert.value in old,
     )
-    if repeats:
-        changed = judged.effect(again, past, repeats)
-        shown = f"{len(changed):,} other alerts ({', '.join(changed[:5])})" if changed else "the same alerts"
-        part.notes.append(f"judged without the {len(repeats):,} messages that repeat others: {shown}")
+    part.notes += _without_repeats(again, past, found)
+    part.incomplete += _ahead(again, read.scan, bounds)
     parts = [part]
     if options.recompute == "oracle":
-        parts.append(_asked(pipeline, bounds, again, [each for some in messages.values() for each in some]))
+        parts.append(asked.ask(pipeline, bounds, again, [each for some in messages.values() for each in some]))
     for query, topic in bounds.alerts.items():
         of_query = (rows_of[query], messages[query], topic, bounds.of(query), acknowledged[query])
         parts.append(archived.compare_archive(_TABLES[query], *of_query))
     return parts
 
 
-def _asked(pipeline: Pipeline, bounds: Bounds, again: dict[str, judged.Judged], messages: list[judged.Message]) -> Part:
-    topic, kafka = bounds.transactions, pipeline.kafka
-    if any(topic.low.values()):
-        return Part("oracle", notes=["not asked: it judges a topic from its first record, and that has been deleted"])
-    places = records.positions_of(pipeline.lake, "quarantine", topic.name)
-    quarantined = {(number, int(offset)) for number, offsets in places.items() for offset in offsets}
-    every = read_topic(kafka.bootstrap_servers, topic.name, kafka.client_options)
-    arrived = asked.arrivals_of(every, pipeline.max_message_bytes, quarantined, pipeline.mask)
-    return asked.compare_oracle(again, messages, arrived, topic.name)
+def _without_repeats(again: dict[str, judged.Judged], past: History, found: Audit) -> list[str]:
+    repeats = [at for each in found.findings if each.kind == "message_doubled" for at in each.positions]
+    if not repeats:
+        return []
+    changed = judged.effect(again, past, repeats)
+    shown = f"{len(changed):,} other alerts ({', '.join(changed[:5])})" if changed else "the same alerts"
+    return [f"judged without the {len(repeats):,} messages that repeat others: {shown}"]
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file whole: who reads it has the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f".{path.name}.{os.getpid()}")
-    written.write_text(text, encoding="utf-8")
-    written.replace(path)
+def _ahead(again: dict[str, judged.Judged], scan: records.Scan, bounds: Bounds) -> list[str]:
+    """History ends with the mirror where what lies behind it is too much to be kept."""
+    ahead = [name for name, each in again.items() if each.until != bounds.of(name)]
+    if not ahead or not scan.far_behind:
+        return []
+    return [f"{', '.join(ahead)}: ahead of the mirror, which is {scan.in_flight:,} records behind"]

@@ -85,7 +85,7 @@ def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict
     disk = run.resources[-1].disk if run.resources else {}
     return {
         "passed": audited["passed"] and not failures,
-        "failures": [*failures, *([] if audited["passed"] else [f"the audit has {audited['findings']} findings"])],
+        "failures": [*failures, *_failures_of(audited)],
         "options": dict(run.options),
         "seconds": round(seconds, 1),
         "changes": last.committed,
@@ -99,6 +99,14 @@ def assemble(run: Run, audited: dict[str, Any], settings: StackSettings) -> dict
         "versions": versions(settings),
         "machine": machine(),
     }
+
+
+def _failures_of(audited: dict[str, Any]) -> list[str]:
+    if audited["passed"]:
+        return []
+    if audited["findings"]:
+        return [f"the audit has {audited['findings']} findings"]
+    return [f"the audit could not compare {', '.join(audited['incomplete'])} in full"]
 
 
 def _write_page(path: Path, report: dict[str, Any], run: Run) -> None:

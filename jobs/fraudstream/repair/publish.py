@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
+from fraudstream.audit import known
+from fraudstream.audit.bounds import Topic
+from fraudstream.audit.finding import Position
 from fraudstream.audit.records import REPLAYED
 from fraudstream.cdc.envelope import UnreadableMessage, read_change_event
 from fraudstream.check.topic import Record, read_topic
@@ -50,7 +53,7 @@ def publish(pipeline: Pipeline, messages: Iterable[Outgoing]) -> None:
         raise StackError(f"Kafka did not take {left + len(refused)} messages ({said}); try again.")
 
 
-def readable_again(pipeline: Pipeline, quarantined: Mapping[tuple[int, int], bytes | None]) -> list[Outgoing]:
+def readable_again(pipeline: Pipeline, quarantined: Mapping[Position, bytes | None]) -> list[Outgoing]:
     """The quarantined records (position -> value) that can be read now and have not been put back, as messages with
     the same bytes, in their order, whose header says where they come from."""
     kafka, topic = pipeline.kafka, pipeline.kafka.transactions_topic
@@ -59,7 +62,7 @@ def readable_again(pipeline: Pipeline, quarantined: Mapping[tuple[int, int], byt
     start: dict[int, int] = {}
     for partition, offset in quarantined:
         start[partition] = min(offset, start.get(partition, offset))
-    found: dict[tuple[int, int], Record] = {}
+    found: dict[Position, Record] = {}
     done: set[str] = set()
     for record in read_topic(kafka.bootstrap_servers, topic, kafka.client_options, start):
         done |= {value.decode() for name, value in record.headers if name == REPLAYED}
@@ -68,15 +71,25 @@ def readable_again(pipeline: Pipeline, quarantined: Mapping[tuple[int, int], byt
     messages = []
     for at, record in sorted(found.items()):
         origin = f"{topic}-{at[0]}-{at[1]}"
-        if origin not in done and _is_readable(record, pipeline.max_message_bytes):
+        if origin not in done and _is_readable(record.value, pipeline.max_message_bytes):
             headers = (*record.headers, (REPLAYED, origin.encode()))
             messages.append(Outgoing(topic, record.key, record.value, record.partition, headers))
     return messages
 
 
-def _is_readable(record: Record, max_bytes: int) -> bool:
+def beyond_topic(pipeline: Pipeline, quarantined: Mapping[Position, bytes | None], topic: Topic) -> int:
+    """How many of the quarantined records can be read now and have not been put back, but lie before the topic's first
+    offsets. The table has not their headers, and half of a key change would come back as a row of its own."""
+    repairs = known.repairs(pipeline.lake)
+    done = {at for each in repairs if each["kind"] == "quarantine" for at in each["positions"]}
+    gone = [at for at in quarantined if at[1] < topic.low.get(at[0], 0) and at not in done]
+    return sum(_is_readable(quarantined[at], pipeline.max_message_bytes) for at in gone)
+
+
+def _is_readable(value: bytes | None, max_bytes: int) -> bool:
+    """What headers say makes no message readable or unreadable."""
     try:
-        read_change_event(record.value, record.headers, max_bytes)
+        read_change_event(value, max_bytes=max_bytes)
     except UnreadableMessage:
         return False
     return True

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fraudstream import lake
-from fraudstream.audit import known, rows
+from fraudstream.audit import known, records, rows
 from fraudstream.audit.bounds import ARCHIVE, MIRROR, SHADOW_ARCHIVE
-from fraudstream.audit.finding import KINDS, REPAIR, Finding
+from fraudstream.audit.finding import KINDS, REPAIR, Finding, Position
 from fraudstream.audit.run import Audit, Options, audit
 from fraudstream.check.topic import read_topic
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
-from fraudstream.repair.publish import Outgoing, publish, readable_again
+from fraudstream.repair.publish import Outgoing, beyond_topic, publish, readable_again
 from fraudstream.repair.snapshot import bring_rows
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack.settings import StackSettings
@@ -84,12 +83,12 @@ def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantin
     be mended, FraudstreamError where something cannot be read or written; starting it again goes on."""
     _hold_repairs(shop.pipeline)
     found = _audit(shop, options)
-    result = Repair(found)
-    back = _readable(shop, found) if quarantine else []
+    values = _quarantined(shop, found) if quarantine else {}
+    back, gone = readable_again(shop.pipeline, values), beyond_topic(shop.pipeline, values, found.bounds.transactions)
+    result = Repair(found, [_said_gone(gone)] if gone else [])
     if dry_run:
-        result.done = [f"to do: {said(each)}" for each in closable(found)] + (
-            [f"to do: {_said_back(back)}"] if back else []
-        )
+        result.done += [f"to do: {said(each)}" for each in closable(found)]
+        result.done += [f"to do: {_said_back(back)}"] if back else []
         return result
     for _ in range(ROUNDS):
         steps = closable(found)
@@ -268,14 +267,9 @@ def _wait_for(shop: Workshop, query: str, topic: str) -> None:
         time.sleep(0.3)
 
 
-def _readable(shop: Workshop, found: Audit) -> list[Outgoing]:
-    topic, folder = found.bounds.transactions.name, shop.pipeline.lake
-    if lake.open_table(folder, "quarantine") is None:
-        return []
-    where = f"WHERE topic = {lake.literal(topic)}"
-    table = lake.query(folder, "quarantine", f'SELECT "partition", "offset", value FROM quarantine {where}')
-    values = {(row["partition"], row["offset"]): row["value"] for row in table.to_pylist()}
-    return readable_again(shop.pipeline, values)
+def _quarantined(shop: Workshop, found: Audit) -> dict[Position, bytes | None]:
+    rows_of = records.quarantine_of(shop.pipeline.lake, found.bounds.transactions.name).to_pylist()
+    return {(row["partition"], row["offset"]): row["value"] for row in rows_of}
 
 
 def _origin(message: Outgoing) -> tuple[int, int]:
@@ -285,3 +279,7 @@ def _origin(message: Outgoing) -> tuple[int, int]:
 
 def _said_back(messages: Sequence[Outgoing]) -> str:
     return f"put {len(messages):,} quarantined records that can be read now back into the topic"
+
+
+def _said_gone(count: int) -> str:
+    return f"not put back: {count:,} quarantined records that can be read now, but are not in the topic any more"
