@@ -14,7 +14,7 @@ from fraudstream.audit.finding import KINDS, REPAIR, Finding, Position
 from fraudstream.audit.run import Audit, Options, audit
 from fraudstream.check.topic import read_topic
 from fraudstream.config import Pipeline
-from fraudstream.errors import GuardError
+from fraudstream.errors import FraudstreamError, GuardError, with_runbook
 from fraudstream.repair.publish import Outgoing, beyond_topic, publish, readable_again
 from fraudstream.repair.snapshot import bring_rows
 from fraudstream.rulebook.catalog import Rule
@@ -24,6 +24,7 @@ from fraudstream.streams.progress import by_number, position
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
 
 ROUNDS = 3
 _SNAPSHOT_S = 60.0
@@ -244,14 +245,23 @@ def _catch_up(shop: Workshop, kinds: set[str]) -> None:
         except GuardError:
             _wait_for(shop, MIRROR, kafka.transactions_topic)
         else:
-            queries.start_mirror(shop.session(), pipeline, until_caught_up=True).awaitTermination()
+            _run_out(queries.start_mirror(shop.session(), pipeline, until_caught_up=True))
     if kinds & {"alert_missing", "alert_differs"}:
         try:
             replay.hold_archive(pipeline, ARCHIVE, "alerts")
         except GuardError:
             _wait_for(shop, ARCHIVE, kafka.alerts_topic)
         else:
-            queries.start_archive(shop.session(), pipeline, until_caught_up=True).awaitTermination()
+            _run_out(queries.start_archive(shop.session(), pipeline, until_caught_up=True))
+
+
+def _run_out(query: StreamingQuery) -> None:
+    from pyspark.errors import PySparkException
+
+    try:
+        query.awaitTermination()
+    except PySparkException as error:
+        raise FraudstreamError(f"{query.name} failed: {with_runbook(str(error))}") from error
 
 
 def _wait_for(shop: Workshop, query: str, topic: str) -> None:
