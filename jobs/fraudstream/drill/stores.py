@@ -12,7 +12,7 @@ from random import Random
 import yaml
 
 from fraudstream import documents
-from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.means import refused, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
@@ -36,19 +36,17 @@ def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
     query = random.choice([rule.name for rule in rig.rules if not rule.stateless])
     rig.stop_driver()
     folder = Path(rig.pipeline.checkpoint(query))
-    newest = max((folder / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
-    bases = [path for path in (folder / "bases").rglob("[0-9]*") if path.is_file()]
-    # A state of few rows has none yet.
-    damage = random.choice(("metadata", "commit", "offset", "state", *(("base",) if bases else ())))
-    victims = {
+    files = {
         "metadata": [folder / "metadata"],
         "commit": [max((folder / "commits").glob("[0-9]*"), key=lambda path: int(path.name))],
-        "offset": [newest],
-        "state": sorted((folder / "state").rglob("*.changelog"), key=lambda path: path.stat().st_mtime)[-1:],
-        "base": bases,
-    }[damage]
-    if not victims:
-        raise NotStruckError(f"{query}: there is no {damage} to damage")
+        "offset": [max((folder / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))],
+        "state": _newest(folder / "state", "*.changelog"),
+        # A state of few rows or batches has none yet.
+        "snapshot": _newest(folder / "state", "*.zip"),
+        "base": [path for path in (folder / "bases").rglob("[0-9]*") if path.is_file()],
+    }
+    damage = random.choice([name for name, found in files.items() if found])
+    victims = files[damage]
     for victim in victims:
         victim.write_bytes(b"") if damage != "metadata" else victim.unlink()
     try:
@@ -62,6 +60,10 @@ def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
         rig.stop_driver()
         rig.start_driver("--reset", query)
     return Struck(f"{query}: {damage} {[victim.name for victim in victims]} damaged: {said}")
+
+
+def _newest(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.rglob(pattern), key=lambda path: path.stat().st_mtime)[-1:]
 
 
 def second_writer(rig: Rig, random: Random) -> Struck:
