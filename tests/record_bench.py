@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fraudstream.bench import goals
 from fraudstream.bench import report as bench_report
 from fraudstream.bench.entries import ENTRY, ranked, scaling
 from fraudstream.bench.needs import TARGET, doubled, needs
@@ -48,7 +49,8 @@ def merged(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         found[name] = {step: each for report in reversed(reports) for step, each in report[name].items()}
     found["systems"] = ranked(found["systems"], found["raw_read"])
     found["failures_of_peers"] = bench_report.failed(found["systems"], peers=True)
-    return {**found, "scaling": scaling(found["systems"])}
+    found["scaling"] = scaling(found["systems"])
+    return {**found, "goals": goals.goals(found)}
 
 
 def page(kept: dict[str, Any]) -> str:
@@ -58,7 +60,7 @@ def page(kept: dict[str, Any]) -> str:
     report = kept["report"]
     text = environment.get_template("performance.md.j2").render(
         **kept, systems=bench_report.markdown(report), needs=needs(report), doubled=doubled(report), target=TARGET,
-        tables=bench_report.tables(report), sources=bench_report.sources(report),
+        tables=bench_report.tables(report), goals=goals.table(report["goals"]), sources=bench_report.sources(report),
         absent=bench_report.absent(report),
     )  # fmt: skip
     return text.strip() + "\n"

@@ -104,7 +104,7 @@ def test_the_page_has_a_row_for_each_need():
     report = figures() | {
         "when": "2026-01-02T03:04:05", "machine": {"cpu": "made up", "cores": 2, "memory_gib": 1},
         "versions": {"a": "1"}, "systems": [], "raw_read": [], "latency_ms": {}, "agents": {}, "ablation": {},
-        "failures_of_peers": [],
+        "failures_of_peers": [], "goals": [],
     }  # fmt: skip
     report["capture"] = {}
     text = page({"options": "--full", "note": "", "report": report})

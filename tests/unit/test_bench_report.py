@@ -104,3 +104,4 @@ def test_a_report_says_which_code_its_figures_are_of_and_of_when(settings):
 def test_a_report_of_nothing_has_not_passed(settings):
     report = assembled([], settings)
     assert (report["passed"], outcome(report)) == (False, "NOTHING MEASURED")
+    assert {goal["met"] for goal in report["goals"]} == {None}

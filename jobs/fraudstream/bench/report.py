@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import agents, drawing, growth, parts
+from fraudstream.bench import agents, drawing, goals, growth, parts
 from fraudstream.bench.entries import entries, named, scaling
 from fraudstream.bench.tables import Table, lines, whole
 from fraudstream.check.page import templates
@@ -37,7 +37,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
     failures += [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
     measured["growth"] = growth.with_memory(measured["growth"])
     ran = [result for result in results if not result.get("absent")]
-    return {
+    report = {
         "passed": bool(ran) and not failures and not of_peers,
         "failures": failures, "failures_of_peers": of_peers,
         "when": _date(min((result["at"] for result in results), default=0)),
@@ -50,6 +50,7 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         "machine": machine(),
         "progress": _progress(races),
     }  # fmt: skip
+    return {**report, "goals": goals.goals(report)}
 
 
 def failed(systems: Sequence[Result], *, peers: bool) -> list[str]:
@@ -126,7 +127,7 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     page = environment.get_template("bench.html.j2")
     text = page.render(
         report=report, groups=groups, raw=raw, plots=plots, tables=tables(report), sources=sources(report),
-        absent=absent(report),
+        goals=goals.table(report["goals"]), absent=absent(report),
     )  # fmt: skip
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
@@ -189,7 +190,7 @@ def as_text(report: Result) -> str:
             verdict(entry) if "equal" in entry else "failed" if entry["failed"] else "no rule",
         ])  # fmt: skip
     races = aligned(header, rows) if rows else []
-    more = [line for table in tables(report) for line in lines(table)]
+    more = [line for table in (goals.table(report["goals"]), *tables(report)) for line in lines(table)]
     wrong = [f"- {text}" for text in (*absent(report), *report["failures"], *report["failures_of_peers"])]
     return "\n".join([*races, *more, *([""] if wrong else []), *wrong])
 
