@@ -14,7 +14,7 @@ from fraudstream import cli, options
 from fraudstream.bench.dataset import EVENTS, FORMS, PROFILES, USERS
 from fraudstream.bench.parts import PARTS
 from fraudstream.bench.plan import PATIENCE_S, REPEATS, Options
-from fraudstream.bench.report import as_text
+from fraudstream.bench.report import as_text, outcome
 from fraudstream.bench.run import run
 from fraudstream.bench.systems import NAMES, RAW_READ, SYSTEMS
 from fraudstream.check.once import Interrupted, one_interruption
@@ -26,8 +26,10 @@ _EXAMPLES = """examples:
   make bench BENCH="--part growth,agents"              # no race: by users with whole histories, by number of rules
   make bench BENCH="--only ours,streams --form compact --events 1000000"
 
-A run that was stopped goes on where it was, as long as the code of what it measures is the same.
-Exit code: 0 all alerts are equal, 1 they are not, 2 an option is wrong, 128 + n after signal n.
+run/bench/results.jsonl keeps every result. What the code as it is now has measured before is not measured again, unless
+it failed, and stands in the report too, whichever command measured it; --fresh measures it anew.
+Exit code: 0 nothing in the report has failed (a goal that is not met is no failure), 1 something has, 2 an option is
+wrong, 128 + n after signal n.
 """
 
 
@@ -52,11 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         cli.complain(error)
         return 1
     except Interrupted as interruption:
-        print("interrupted; all is stopped, and the same command goes on from there", file=sys.stderr)
+        print("interrupted; all is stopped, and the same command, without --fresh, goes on from there", file=sys.stderr)
         return 128 + int(interruption.args[0])
     print(as_text(report))
     print(f"report: {home / 'report.html'}")
-    print(cli.paint("EQUAL", "green") if report["passed"] else cli.paint("NOT EQUAL", "red"))
+    print(cli.paint(outcome(report), "green" if report["passed"] else "red"))
     return 0 if report["passed"] else 1
 
 
@@ -77,9 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--events", type=_whole(10_000, 1_000_000_000), default=EVENTS, help=f"of each topic (default: {EVENTS})")
     add("--repeats", type=_whole(1, 100), default=REPEATS, help=f"runs of each system (default: {REPEATS})")
     add("--patience", type=_whole(10, 3600), default=PATIENCE_S, metavar="S",
-        help="seconds without an alert after which a system is given up (default: 60); in all it has 5 times as long",
+        help="seconds without an alert after which a system is given up (default: 60); in all it has 5 times as long, "
+        "and a second more for every 2,000 events",
     )  # fmt: skip
-    add("--fresh", action="store_true", help="forget the results of a run that was stopped; topics are kept")
+    add("--fresh", action="store_true", help="measure anew what is there already; topics are kept")
     add("--home", type=Path, help="folder of topics and results (default: run/bench)")
     return parser
 

@@ -1,7 +1,8 @@
 """Make runs of the benchmark the recorded ones: python tests/record_bench.py "--full" "note" run/bench/report.json ...
 
 Their figures go to tests/fixtures/bench, and docs/performance.md is written anew from them. Of several reports the
-later ones add what those before have not: systems, data sets and parts that were measured in a run of their own.
+later ones add what those before have not, or not right: systems, data sets and parts that were measured in a run of
+their own. They may be of other code: the page says what is of which.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fraudstream.bench import goals
 from fraudstream.bench import report as bench_report
+from fraudstream.bench.entries import ENTRY, ranked, scaling
 from fraudstream.bench.needs import TARGET, doubled, needs
-from fraudstream.bench.parts import tables
 from fraudstream.bench.tables import whole
 from fraudstream.check.page import templates
 from fraudstream.stack.settings import REPOSITORY
 
 RECORDED = REPOSITORY / "tests" / "fixtures" / "bench" / "report.json"
 PAGE = REPOSITORY / "docs" / "performance.md"
-_ENTRY = ("profile", "form", "users", "system")
-_PARTS = ("latency_ms", "capture", "mirror", "growth", "agents", "ablation")
 
 
 def record(options: str, note: str, sources: Sequence[Path]) -> None:
@@ -35,17 +35,22 @@ def record(options: str, note: str, sources: Sequence[Path]) -> None:
 
 
 def merged(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One report of several, without the courses that plots are drawn from. Raises ValueError when one has failed."""
+    """One report of several, without the courses that plots are drawn from. Raises ValueError when one of our own runs
+    has failed; a peer's is recorded as failed."""
     failures = [failure for report in reports for failure in report["failures"]]
     if failures:
         raise ValueError(f"a run that has failed is not recorded: {failures}")
     found = {name: value for name, value in reports[0].items() if name != "progress"}
     for name in ("systems", "raw_read"):
-        known = {tuple(entry[key] for key in _ENTRY): entry for report in reversed(reports) for entry in report[name]}
-        found[name] = [*known.values()]
-    for name in _PARTS:
+        every = [entry for report in reversed(reports) for entry in report[name]]
+        every.sort(key=lambda entry: entry.get("equal", True))  # the last one counts
+        found[name] = [*{tuple(entry[key] for key in ENTRY): entry for entry in every}.values()]
+    for name in bench_report.PARTS.values():
         found[name] = {step: each for report in reversed(reports) for step, each in report[name].items()}
-    return {**found, "scaling": bench_report.scaling(found["systems"])}
+    found["systems"] = ranked(found["systems"], found["raw_read"])
+    found["failures_of_peers"] = bench_report.failed(found["systems"], peers=True)
+    found["scaling"] = scaling(found["systems"])
+    return {**found, "goals": goals.goals(found)}
 
 
 def page(kept: dict[str, Any]) -> str:
@@ -55,7 +60,8 @@ def page(kept: dict[str, Any]) -> str:
     report = kept["report"]
     text = environment.get_template("performance.md.j2").render(
         **kept, systems=bench_report.markdown(report), needs=needs(report), doubled=doubled(report), target=TARGET,
-        tables=tables(report),
+        tables=bench_report.tables(report), goals=goals.table(report["goals"]), sources=bench_report.sources(report),
+        absent=bench_report.absent(report),
     )  # fmt: skip
     return text.strip() + "\n"
 

@@ -72,7 +72,9 @@ def test_what_was_doubled_is_told_where_both_were_measured():
 
 
 def raced(system: str, rate: float) -> dict[str, Any]:
-    return {"system": system, "profile": "exercise", "form": "envelope", "users": 9000, "steady_per_s": steady(rate)}
+    data = {"profile": "exercise", "form": "envelope", "users": 9000, "events": 100}
+    return {**data, "system": system, "steady_per_s": steady(rate), "first_alert_s": 9.0, "failed": None,
+            "absent": None, "equal": True, "code": "c", "at": 0}  # fmt: skip
 
 
 def test_a_later_report_adds_only_what_those_before_have_not_and_a_failed_one_is_refused():
@@ -102,6 +104,7 @@ def test_the_page_has_a_row_for_each_need():
     report = figures() | {
         "when": "2026-01-02T03:04:05", "machine": {"cpu": "made up", "cores": 2, "memory_gib": 1},
         "versions": {"a": "1"}, "systems": [], "raw_read": [], "latency_ms": {}, "agents": {}, "ablation": {},
+        "failures_of_peers": [], "goals": [],
     }  # fmt: skip
     report["capture"] = {}
     text = page({"options": "--full", "note": "", "report": report})

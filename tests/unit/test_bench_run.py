@@ -1,10 +1,10 @@
-"""Plans, options and resumption of a run of the benchmark; its programs and what they need."""
+"""Plans and options of the benchmark; its programs and what they need."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,17 @@ import pytest
 import yaml
 
 import bench_systems
-from fraudstream.bench import run as bench
 from fraudstream.bench.dataset import DataSet
-from fraudstream.bench.install import NotInstalled, install
-from fraudstream.bench.ours import write_pipeline, write_rules
+from fraudstream.bench.install import NotInstalled, install, remedy
+from fraudstream.bench.ours import executor_settings, linked_spark, write_pipeline, write_rules
 from fraudstream.bench.plan import Options, planned, steps
 from fraudstream.bench.processes import Command, Meter, below_of, kill_in, program, require_success
-from fraudstream.bench.systems import NAMES, QUICK, SYSTEMS, System, lines_of_code
-from fraudstream.bench.topics import Topic
+from fraudstream.bench.race import limit_s
+from fraudstream.bench.systems import NAMES, QUICK, SUBMIT_ARGUMENTS, SYSTEMS, System, Task, lines_of_code, raw_read
 from fraudstream.config import load_pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.catalog import load_rules
-
-RESULT = {
-    "failed": None, "first_alert_s": 9.0, "seconds": 20.0, "total_per_s": 50.0, "steady_per_s": 100.0,
-    "cpu_s_per_million": 7.0, "rss_mib": 1000, "progress": [], "alerts": 4, "copies": 0, "missing": 0, "extra": 0,
-    "examples": {}, "equal": True,
-}  # fmt: skip
+from fraudstream.stack.settings import load_settings
 
 
 def test_the_quick_plan_takes_turns_and_the_full_one_has_every_system_form_and_number_of_users():
@@ -44,12 +38,11 @@ def test_the_quick_plan_takes_turns_and_the_full_one_has_every_system_form_and_n
     assert {heat.data.events for heat in full if heat.system.startswith("faust")} == {500_000}
 
 
-def test_options_choose_the_data_and_keep_their_results_apart():
+def test_options_choose_the_data():
     asked = Options(only=["ours"], forms=["compact", "envelope"], users=[9000], events=20_000, repeats=1)
     assert [heat.data.topic for heat in planned(asked)] == [
         "bench.exercise.compact.9000.20000", "bench.exercise.envelope.9000.20000",
     ]  # fmt: skip
-    assert [each.name for each in (Options(), Options(full=True), asked)] == ["quick", "full", "chosen"]
 
 
 def test_a_full_run_measures_its_parts_too_and_parts_may_be_asked_for_alone():
@@ -58,9 +51,10 @@ def test_a_full_run_measures_its_parts_too_and_parts_may_be_asked_for_alone():
     assert "latency: together" in everything
     assert len(set(everything)) == len(everything)
     alone = Options(parts=["latency"])
-    assert (planned(alone), alone.name) == ([], "chosen")
+    assert planned(alone) == []
     assert {step.part.name for step in steps(alone)} == {"latency"}
-    assert steps(Options(full=True, only=["ours"])) == []
+    for more in ({"only": ["ours"]}, {"events": 10_000}, {"repeats": 1}):
+        assert steps(Options(full=True, **more)) == []
 
 
 @pytest.mark.parametrize(
@@ -82,42 +76,6 @@ def test_a_wrong_option_is_refused_before_anything_starts(words, said, capsys, m
     assert said in capsys.readouterr().err
 
 
-@pytest.fixture
-def raced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the heats that were run, instead of running them; the third is interrupted the first time."""
-    ran: list[str] = []
-
-    def race(settings, heat, topic, options, absent):
-        ran.append(heat.key)
-        if len(ran) == 3:
-            raise KeyboardInterrupt
-        return RESULT
-
-    monkeypatch.setattr(bench, "_raced", race)
-    monkeypatch.setattr(bench, "broker", lambda settings: nullcontext())
-    monkeypatch.setattr(bench, "filled", lambda settings, data, say: Topic(data, {}))
-    monkeypatch.setattr(bench, "code", lambda: "now")
-    monkeypatch.setattr("fraudstream.bench.report.versions", lambda settings: {"kafka": "1"})
-    return ran
-
-
-def test_a_run_that_was_stopped_goes_on_where_it_was_and_a_finished_one_begins_anew(raced, tmp_path, monkeypatch):
-    options = Options(only=["ours", "streams"], repeats=2, events=10_000)
-    keys = [heat.key for heat in planned(options)]
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(options, tmp_path, lambda text: None)
-    with (tmp_path / "chosen.jsonl").open("a") as file:
-        file.write('{"key": "cut sho')
-    report = bench.run(options, tmp_path, lambda text: None)
-    assert raced == [*keys[:3], *keys[2:]]
-    assert [entry["runs"] for entry in report["systems"]] == [2, 2]
-    bench.run(options, tmp_path, lambda text: None)
-    assert raced[-4:] == keys
-    monkeypatch.setattr(bench, "code", lambda: "changed")
-    bench.run(Options(only=["ours"], repeats=3, events=10_000), tmp_path, lambda text: None)
-    assert len(raced) == 5 + 4 + 3, "results of other code count for nothing"
-
-
 def test_our_own_settings_differ_in_topics_and_rules_alone(tmp_path):
     changes = {"kafka.source.maxOffsetsPerTrigger": "7", "state.buckets": 8}
     write_pipeline(tmp_path / "pipeline.yaml", "topic", "alerts", changes)
@@ -133,7 +91,67 @@ def test_our_own_settings_differ_in_topics_and_rules_alone(tmp_path):
 def test_every_system_of_the_plans_is_known_and_says_what_survives():
     assert set(QUICK) <= set(NAMES)
     assert all(system.survives and system.code for system in SYSTEMS.values())
+    survives = {name: (SYSTEMS[name].survives, SYSTEMS[name].fault_tolerant) for name in SYSTEMS}
+    assert survives["python_2"] == ("nothing", False)
+    assert survives["streams_memory"] == survives["faust"] == ("position without state", False)
+    assert survives["faust_table"] == ("position and a state that may be ahead of it", False)
+    assert survives["quix"] == ("state and position; copies of 5 s", True)
+    assert survives["quix_exactly_once"] == survives["streams"] == ("state and position, no copies", True)
     assert lines_of_code(SYSTEMS["ours_both"]) > lines_of_code(SYSTEMS["ours"]) > 10
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return Task(
+        settings=load_settings(tmp_path), topic="t", form="envelope", alerts="a", group="g", folder=tmp_path,
+        log=tmp_path / "log", python=Path(), classes=Path(),
+    )  # fmt: skip
+
+
+def test_the_raw_read_has_batches_as_large_as_the_largest_of_ours_unless_it_is_said(task):
+    def batch() -> str:
+        return load_pipeline(task.folder / "pipeline.yaml").kafka.source["maxOffsetsPerTrigger"]
+
+    raw_read(task, task.folder / "result", {})
+    raw = batch()
+    SYSTEMS["ours_large"].start(task)
+    assert raw == batch() == "750000"
+    raw_read(task, task.folder / "result", {"kafka.source.maxOffsetsPerTrigger": "5"})
+    assert batch() == "5"
+
+
+def test_executors_have_all_memory_and_the_drivers_java_options_and_work_in_the_runs_folder(task):
+    found = SYSTEMS["ours_large_cluster"].start(task).environment
+    assert found["SPARK_HOME"] == str(task.folder / "spark")
+    assert "--master local-cluster[2,1,2048]" in found[SUBMIT_ARGUMENTS]
+    assert "--conf spark.executor.memory=2g" in found[SUBMIT_ARGUMENTS]
+    assert "-XX:+UseParallelGC -Xmn1g" in executor_settings()["spark.executor.extraJavaOptions"]
+    assert (task.folder / "spark" / "bin" / "spark-submit").exists()
+    assert "SPARK_HOME" not in SYSTEMS["ours_large"].start(task).environment
+
+
+def test_what_executors_once_left_beside_spark_is_not_linked(tmp_path, monkeypatch):
+    import pyspark
+
+    for name in ("jars", "work", "run"):
+        (tmp_path / "pyspark" / name).mkdir(parents=True)
+    monkeypatch.setattr(pyspark, "__file__", str(tmp_path / "pyspark" / "__init__.py"))
+    (tmp_path / "run").mkdir()
+    assert {path.name for path in linked_spark(tmp_path / "run").iterdir()} == {"jars", "run"}
+
+
+def test_the_stages_of_a_run_are_those_of_its_own_progress_by_rule(task):
+    system = SYSTEMS["ours_both"]
+    system.start(task)
+    lines = [{"batch_id": batch, "read": 25, "stages_ms": {"addBatch": 10 * batch}} for batch in range(4)]
+    (task.folder / "progress").mkdir()
+    (task.folder / "progress" / "velocity.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert system.figures(task) == {"stages_ms": {"anomaly": {}, "velocity": {"addBatch": 15}}}
+
+
+def test_a_slow_system_gets_time_by_the_number_of_its_events():
+    assert limit_s(500_000, 60.0) == 300 + 250
+    assert limit_s(5_000_000, 60.0) == 300 + 2500
 
 
 def absent(**changes: Any) -> System:
@@ -158,6 +176,8 @@ def test_a_peer_without_its_files_is_not_installed_and_says_what_is_missing(tmp_
     build.chmod(0o755)
     with pytest.raises(NotInstalled, match="no compiler"):
         install(tmp_path, absent(code=["jobs/bench_systems.py"], build=build), print)
+    assert "JDK" in remedy(absent(build=build))
+    assert "peers/requirements/nobody.txt" in remedy(absent(requirements=["nobody.txt"]))
 
 
 def python(tmp_path: Path, text: str):
@@ -182,7 +202,8 @@ def test_a_programs_children_are_measured_and_ended_with_it(tmp_path):
 
 
 def test_what_a_killed_run_has_left_in_its_folder_is_ended(tmp_path):
-    with python(tmp_path, "import time; time.sleep(100)") as child:
+    (tmp_path / "state").mkdir()
+    with python(tmp_path / "state", "import time; time.sleep(100)") as child:
         kill_in(tmp_path / "another")
         assert child.process.poll() is None
         kill_in(tmp_path)

@@ -14,12 +14,12 @@ from fraudstream.bench import latency
 from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.dataset import DataSet
 from fraudstream.bench.figures import spread
-from fraudstream.bench.ours import write_rules
+from fraudstream.bench.ours import JAVA_OPTIONS, SPARK_DEFAULTS, java_options, write_rules
 from fraudstream.bench.race import failures_of, race, race_raw_read
 from fraudstream.bench.systems import SUBMIT_ARGUMENTS, our, submit_arguments
 from fraudstream.bench.tables import Table
 from fraudstream.bench.topics import Topic, filled
-from fraudstream.stack.settings import REPOSITORY, StackSettings
+from fraudstream.stack.settings import StackSettings
 
 Kind = Literal["replay", "raw read", "live"]
 RUNS = 3
@@ -29,20 +29,12 @@ _EVENTS = 3_000_000
 _PATIENCE_S = 120.0
 _SECONDS = 120
 _FIGURES = ("time", "cpu")
-_JAVA = "spark.driver.extraJavaOptions"
 _STATE = "spark.sql.streaming.stateStore.rocksdb."
 _CHECKPOINTS = "org.apache.spark.sql.execution.streaming.checkpointing.FileContextBasedCheckpointFileManager"
 
 
-def java_options(file: Path, *without: str) -> str:
-    """The driver's Java options in a file of Spark settings, but for those that begin with one of these."""
-    lines = (line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines())
-    given = next(line[1] for line in lines if line and line[0] == _JAVA)
-    return " ".join(option for option in given.split() if not option.startswith(without))
-
-
 def _without_java(*options: str) -> dict[str, str]:
-    return {_JAVA: java_options(REPOSITORY / "conf" / "spark-defaults.conf", *options)}
+    return {JAVA_OPTIONS: java_options(SPARK_DEFAULTS, *options)}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def _rates(name: str, entries: Sequence[Mapping[str, Any]]) -> str:
         axes.plot([steady["min"], steady["max"]], [place, place], color=COLOURS[1], linewidth=2.0)
     axes.set_yticks(range(len(known)), [entry["system"] for entry in known])
     axes.invert_yaxis()
-    axes.set_xlabel("events per second, steady; pale: nothing survives a kill; line: all runs")
+    axes.set_xlabel("events per second, steady; pale: not fault tolerant; line: all runs")
     _thousands(axes, "x")
     return as_svg(made, f"rates: {name}")
 

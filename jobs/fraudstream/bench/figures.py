@@ -15,8 +15,8 @@ Seconds = npt.NDArray[np.float64]
 Alert = tuple[str, int]
 """Rule and transaction id."""
 
-# Between the two the JIT compilers have done their work, and the end has not begun.
-_STEADY = (0.4, 0.95)
+STEADY = (0.4, 0.95)
+"""Shares of the events: between the two the JIT compilers have done their work, and the end has not begun."""
 # A system that works in batches gives all of a batch's alerts within a moment: of a step the upper end counts.
 _STEP_S = 0.25
 _EXAMPLES = 5
@@ -101,8 +101,8 @@ def speed(at: Seconds, judged: Seconds, events: int, began: float, complete: boo
 
 
 def _slope(at: Seconds, judged: Seconds, events: int) -> float | None:
-    ends = [int(np.argmax(judged >= share * events)) for share in _STEADY]
-    if judged[-1] < _STEADY[1] * events or at[ends[1]] - at[ends[0]] < _STEP_S:
+    ends = [int(np.argmax(judged >= share * events)) for share in STEADY]
+    if judged[-1] < STEADY[1] * events or at[ends[1]] - at[ends[0]] < _STEP_S:
         return None
     low, high = (judged[np.searchsorted(at, at[end] + _STEP_S, side="right") - 1] for end in ends)
     return round(float((high - low) / (at[ends[1]] - at[ends[0]])), 1)
@@ -115,8 +115,12 @@ def drawn(at: Seconds, judged: Seconds, began: float) -> list[list[float]]:
 
 
 def spread(values: Iterable[float | None]) -> dict[str, float] | None:
-    """median, min and max of those that are known; None of none."""
+    """median, min and max of those that are known, to four digits; None of none."""
     known: Sequence[float] = sorted(value for value in values if value is not None)
     if not known:
         return None
-    return {"median": round(float(np.median(known)), 1), "min": known[0], "max": known[-1]}
+    return {"median": _rounded(np.median(known)), "min": _rounded(known[0]), "max": _rounded(known[-1])}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

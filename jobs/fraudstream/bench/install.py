@@ -56,6 +56,15 @@ def requirements_of(system: System) -> list[Path]:
     return [PEERS / "requirements" / name for name in system.requirements]
 
 
+def remedy(system: System) -> str:
+    """What lets the next run install it, in words."""
+    if system.build:
+        return "to run it, install a JDK (javac); its jars come from Maven Central"
+    if system.requirements:
+        return f"to run it, let pip reach the packages of peers/requirements/{system.requirements[0]}"
+    return "its files belong to the repository"
+
+
 def version_of(system: System) -> str:
     """The peer's package with its version ("bytewax 0.21.1"); empty for one that pins none."""
     for file in requirements_of(system):

@@ -10,8 +10,11 @@ import yaml
 
 from fraudstream import documents
 from fraudstream.config import RULES_FILE, write_variant
+from fraudstream.stack.settings import REPOSITORY
 
 ADVICE = "put the file back"
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+SPARK_DEFAULTS = REPOSITORY / "conf" / "spark-defaults.conf"
 
 
 def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, Any]) -> None:
@@ -26,3 +29,29 @@ def write_rules(path: Path, rules: Sequence[str], parameters: Mapping[str, Mappi
     for name, entry in entries.items():
         entry["parameters"] = {**entry.get("parameters", {}), **(parameters or {}).get(name, {})}
     path.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+
+
+def java_options(file: Path, *without: str) -> str:
+    """The driver's Java options in a file of Spark settings, but for those that begin with one of these."""
+    lines = (line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines())
+    given = next(line[1] for line in lines if line and line[0] == JAVA_OPTIONS)
+    return " ".join(option for option in given.split() if not option.startswith(without))
+
+
+def executor_settings() -> dict[str, str]:
+    """Spark's settings for executors of a local cluster that has 2048 MiB for each: all of that, and the driver's Java
+    options, which is where the tasks of local[2] run."""
+    return {"spark.executor.memory": "2g", "spark.executor.extraJavaOptions": java_options(SPARK_DEFAULTS)}
+
+
+def linked_spark(folder: Path) -> Path:
+    """A SPARK_HOME in `folder` that is made of links. The executors of a local cluster work in folders below
+    SPARK_HOME, whatever else is set, and would leave them beside Spark itself."""
+    import pyspark
+
+    linked = folder / "spark"
+    linked.mkdir()
+    for path in Path(pyspark.__file__).parent.iterdir():
+        if path.name != "work":
+            (linked / path.name).symlink_to(path)
+    return linked

@@ -57,8 +57,12 @@ PARTS: Mapping[str, Part] = {part.name: part for part in _ALL}
 
 
 def gathered(results: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any]:
-    """The part's results so far, by step."""
-    return {result["step"]: result["found"] for result in results if result.get("part") == part}
+    """The part's results so far, by step, with the code that they are of and when they were there; without those that
+    have nothing but failures, of which there is nothing to be shown in a table."""
+    return {
+        result["step"]: {**result["found"], "code": result["code"], "at": result["at"]}
+        for result in results if result.get("part") == part and result["found"].keys() != {"failures"}
+    }  # fmt: skip
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:

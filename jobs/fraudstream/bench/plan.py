@@ -30,12 +30,13 @@ class Options:
     parts: Sequence[str] = ()
     """Of parts.PARTS, instead of the race or, in a full run, beside it."""
     fresh: bool = False
+    """Whether what is there is measured again."""
 
     @property
-    def name(self) -> str:
-        """Of the run's files: what one kind of run has measured is no other's."""
+    def everything(self) -> bool:
+        """Whether it is a full run that asks for nothing else."""
         own = self.only or self.profiles or self.forms or self.users or self.parts
-        return "chosen" if own or self.events != EVENTS or self.repeats != REPEATS else "full" if self.full else "quick"
+        return self.full and not own and self.events == EVENTS and self.repeats == REPEATS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Heat:
 
     @property
     def key(self) -> str:
-        """Tells it from the others of its plan."""
+        """Tells it from all others of any plan."""
         return f"{self.data.topic} {self.system} {self.repeat}"
 
 
@@ -61,13 +62,13 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Tells it from the others of its plan."""
+        """Tells it from all others of any plan."""
         return f"{self.part.name}: {self.name}"
 
 
 def steps(options: Options) -> list[Step]:
     """All steps of the parts: those asked for, or all of a full run that asks for nothing."""
-    chosen = options.parts or (PARTS if options.name == "full" else ())
+    chosen = options.parts or (PARTS if options.everything else ())
     return [Step(PARTS[name], step) for name in chosen for step in PARTS[name].steps]
 
 

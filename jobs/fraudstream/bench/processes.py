@@ -88,11 +88,11 @@ def _signal(child: Child, number: signal.Signals) -> None:
 
 
 def kill_in(folder: Path) -> None:
-    """End the processes that still work in `folder`."""
+    """End the processes that still work in `folder` or below it, as an executor does."""
     found = []
     for each in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if each.cwd() == str(folder):
+            if Path(each.cwd()).is_relative_to(folder.resolve()):
                 found.append(each)
     _kill(found)
 

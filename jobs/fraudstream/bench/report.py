@@ -1,4 +1,4 @@
-"""Results of races as report.json, report.html and a table for the README. Pure but for the writing."""
+"""Results as report.json, report.html and a table for the README. Pure but for the writing."""
 
 from __future__ import annotations
 
@@ -7,148 +7,109 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from fraudstream.bench import agents, drawing, growth
-from fraudstream.bench.dataset import FORMS, PROFILES, USERS
-from fraudstream.bench.figures import spread
-from fraudstream.bench.install import version_of
-from fraudstream.bench.parts import PARTS, gathered, tables
-from fraudstream.bench.systems import RAW_READ, SYSTEMS, lines_of_code
-from fraudstream.bench.tables import lines, whole
+from fraudstream.bench import agents, drawing, goals, growth, parts
+from fraudstream.bench.entries import entries, named, scaling
+from fraudstream.bench.tables import Table, lines, whole
 from fraudstream.check.page import templates
 from fraudstream.check.report import machine, versions
 from fraudstream.columns import aligned
 from fraudstream.stack.settings import StackSettings
 
 Result = Mapping[str, Any]
-_DATA = ("profile", "form", "users")
-_MEDIANS = ("total_per_s", "first_alert_s", "cpu_s_per_million", "rss_mib")
+PARTS = {part: "latency_ms" if part == "latency" else part for part in parts.PARTS}
+"""The parts, with their names in the report."""
 
 
 def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, Any]:
-    """The report of all results so far: an entry per system and data set, the data sets in their order, in each the
-    fastest first."""
-    groups: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    """The report of all results so far: an entry per system and data set, the parts by step, and what has failed in
+    words: `failures` of ours, of the raw read and of the parts, and `failures_of_peers`."""
     races = [result for result in results if "system" in result]
-    for result in races:
-        groups[(*(result[name] for name in _DATA), result["system"])].append(result)
-    entries = [_entry(group) for group in groups.values()]
-    raw = [entry for entry in entries if entry["system"] == RAW_READ]
-    systems = _ranked([entry for entry in entries if entry["system"] != RAW_READ], raw)
-    began = min((result["at"] for result in results), default=0)
-    measured = {part: gathered(results, part) for part in PARTS}
-    failures = _failures(systems, measured)
-    return {
-        "passed": bool(results) and not failures,
-        "failures": failures,
-        "when": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+    systems, raw = entries(races)
+    measured = {part: parts.gathered(results, part) for part in PARTS}
+    of_peers, failures = failed(systems, peers=True), failed(systems, peers=False)
+    failures += [f"{entry['system']}, {headed(entry)}: {entry['failed']}" for entry in raw if entry["failed"]]
+    failures += [
+        f"{result['part']}, {result['step']}: {failure}"
+        for result in results if "part" in result for failure in result["found"]["failures"]
+    ]  # fmt: skip
+    failures += [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
+    measured["growth"] = growth.with_memory(measured["growth"])
+    ran = [result for result in results if not result.get("absent")]
+    report = {
+        "passed": bool(ran) and not failures and not of_peers,
+        "failures": failures, "failures_of_peers": of_peers,
+        "when": _date(min((result["at"] for result in results), default=0)),
         "systems": systems,
         "raw_read_per_s": raw[0]["steady_per_s"]["median"] if raw and raw[0]["steady_per_s"] else None,
         "raw_read": raw,
-        "latency_ms": measured["latency"], "capture": measured["capture"], "mirror": measured["mirror"],
-        "growth": growth.with_memory(measured["growth"]), "agents": measured["agents"],
-        "ablation": measured["ablation"],
+        **{name: measured[part] for part, name in PARTS.items()},
         "scaling": scaling(systems),
         "versions": versions(settings),
         "machine": machine(),
         "progress": _progress(races),
     }  # fmt: skip
+    return {**report, "goals": goals.goals(report)}
 
 
-def _failures(systems: Sequence[Result], measured: Mapping[str, Any]) -> list[str]:
-    """What has failed, in words: of the race, and of the parts by name and step."""
-    raced = [
-        f"{entry['system']}, {named(entry)}: {entry['failed'] or entry['examples']}"
-        for entry in systems
-        if not entry["equal"] and not _is_absent(entry)
-    ]
-    parts = [
-        f"{part}, {step}: {failure}"
-        for part, found in measured.items() for step, each in found.items() for failure in each["failures"]
+def failed(systems: Sequence[Result], *, peers: bool) -> list[str]:
+    """What is wrong with the peers or with ours, in words."""
+    return [
+        f"{entry['system']}, {headed(entry)}: {entry['failed'] or entry['examples']}" for entry in systems
+        if entry["system"].startswith("ours") != peers and not entry["equal"] and not entry["absent"]
     ]  # fmt: skip
-    return raced + parts + [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
 
 
-def scaling(systems: Sequence[Result]) -> dict[str, Any]:
-    """Steady rates of a system that was raced on several numbers of users, or of ours on one core, on two, and in two
-    executors of a core each; by users and by cores."""
-    users: dict[str, dict[str, Any]] = defaultdict(dict)
-    for entry in systems:
-        if (entry["profile"], entry["form"]) == (PROFILES[0], FORMS[0]) and entry["steady_per_s"]:
-            users[entry["system"]][f"{entry['users']:,}"] = entry["steady_per_s"]
-    fewest = f"{USERS[0]:,}"
-    ways = {"_one_core": "1 core", "": "2 cores", "_cluster": "2 executors"}
-    cores = {
-        name: {way: users[name + end][fewest] for end, way in ways.items() if fewest in users.get(name + end, {})}
-        for name in list(users)
-        if fewest in users.get(f"{name}_one_core", {})
-    }
-    return {"users": {name: found for name, found in users.items() if len(found) > 1}, "cores": cores}
+def _date(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
 
 
-def _entry(group: Sequence[Result]) -> dict[str, Any]:
-    """Medians over the repeats; a repeat that failed speaks for all."""
-    last, system = group[-1], SYSTEMS.get(group[-1]["system"])
-    failed = next((result["failed"] for result in group if result["failed"]), None)
-    found = {
-        "system": last["system"], **{name: last[name] for name in (*_DATA, "events")}, "runs": len(group),
-        **{name: _median(group, name) for name in _MEDIANS},
-        "steady_per_s": spread(result.get("steady_per_s") for result in group),
-        "failed": failed,
-    }  # fmt: skip
-    if system is None:
-        return found
-    unequal = next((result for result in reversed(group) if not result.get("equal")), last)
-    return {
-        **found,
-        "language": system.language, "fault_tolerant": system.fault_tolerant, "rules": list(system.rules),
-        **{name: unequal.get(name) for name in ("alerts", "copies", "missing", "extra", "examples")},
-        "equal": bool(unequal.get("equal")), "lines_of_code": lines_of_code(system), "survives": system.survives,
-        "version": version_of(system),
-    }  # fmt: skip
-
-
-def _median(group: Sequence[Result], name: str) -> float | None:
-    known = [result[name] for result in group if result.get(name) is not None]
-    return round(median(known), 2) if known else None
-
-
-def _ranked(entries: Sequence[dict[str, Any]], raw: Sequence[Result]) -> list[dict[str, Any]]:
-    """The entries with their part of the raw read of the same data, the fastest of each data set first."""
-    reads = {_data(entry): _steady(entry) for entry in raw}
-    for entry in entries:
-        read, own = reads.get(_data(entry)), _steady(entry)
-        entry["of_raw_read"] = round(own / read, 3) if read and own else None
-    order = list(dict.fromkeys(map(_data, entries)))
-    return sorted(entries, key=lambda entry: (order.index(_data(entry)), -(_steady(entry) or 0.0)))
-
-
-def _data(entry: Result) -> tuple[Any, ...]:
-    return tuple(entry[name] for name in _DATA)
-
-
-def _steady(entry: Result) -> float | None:
-    return entry["steady_per_s"]["median"] if entry["steady_per_s"] else None
-
-
-def _is_absent(entry: Result) -> bool:
-    return str(entry["failed"]).startswith("not installed")
-
-
-def _progress(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+def _progress(races: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """The newest run's course of each system, by data set."""
     found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for result in results:
+    for result in races:
         if result.get("progress"):
-            found[named(result)][result["system"]] = result["progress"]
+            found[headed(result)][result["system"]] = result["progress"]
     return dict(found)
 
 
-def named(entry: Result) -> str:
+def headed(entry: Result) -> str:
     """The data set in words."""
-    return f"{entry['profile']}, {entry['form']}, {entry['users']:,} users"
+    return f"{named(entry)}, {entry['events']:,} events"
+
+
+def sources(report: Result) -> list[dict[str, Any]]:
+    """{code, begin, end, what}: of each code that the report has figures of, the days, the systems and parts."""
+    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for entry in (*report["systems"], *report["raw_read"]):
+        if not entry["absent"]:
+            found[entry["code"]].append((entry["system"], entry["at"]))
+    for part, name in PARTS.items():
+        for each in report[name].values():
+            found[each["code"]].append((part, each["at"]))
+    result = []
+    for code, pairs in found.items():
+        days = sorted(_date(at)[:10] for _, at in pairs)
+        what = list(dict.fromkeys(what for what, _ in pairs))
+        result.append({"code": code, "begin": days[0], "end": days[-1], "what": what})
+    return result
+
+
+def tables(report: Result) -> list[Table]:
+    """What stands below the race, as far as it was measured."""
+    return [table for table in (_stages(report["systems"]), *parts.tables(report)) if table.rows]
+
+
+def _stages(systems: Sequence[Result]) -> Table:
+    """Where the time of our batches goes."""
+    known = [(entry, *pair) for entry in systems for pair in entry["stages_ms"].items() if pair[1]]
+    names = list(dict.fromkeys(name for _, _, stages in known for name in stages))
+    rows = [
+        [entry["system"], headed(entry), rule, *(stages.get(name) for name in names)] for entry, rule, stages in known
+    ]
+    caption = "Median ms of a micro-batch by Spark's own stages, once warm; triggerExecution is the whole."
+    return Table("Stages of a batch", ["system", "data", "rule", *names], rows, caption)
 
 
 def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
@@ -158,13 +119,16 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     fresh.rename(home / "report.json")
     groups: dict[str, list[Result]] = defaultdict(list)
     for entry in report["systems"]:
-        groups[named(entry)].append(entry)
-    raw = {named(entry): entry for entry in report["raw_read"]}
+        groups[headed(entry)].append(entry)
+    raw = {headed(entry): entry for entry in report["raw_read"]}
     plots = {name: drawing.plots(name, group, report["progress"].get(name, {})) for name, group in groups.items()}
     environment = templates(Path(__file__).parent)
-    environment.filters |= {"whole": _rounded, "verdict": verdict}
+    environment.filters |= {"whole": _rounded, "verdict": verdict, "outcome": outcome}
     page = environment.get_template("bench.html.j2")
-    text = page.render(report=report, groups=groups, raw=raw, plots=plots, tables=tables(report))
+    text = page.render(
+        report=report, groups=groups, raw=raw, plots=plots, tables=tables(report), sources=sources(report),
+        goals=goals.table(report["goals"]), absent=absent(report),
+    )  # fmt: skip
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
     return report
@@ -173,12 +137,12 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
 def markdown(report: Result) -> list[str]:
     """The table for the README."""
     lines = [
-        "| system | data | steady events/s | from the start | CPU s per million | MiB | lines | survives | alerts |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| system | data | events | steady/s | from the start | CPU s per million | MiB | lines | survives | alerts |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for entry in report["systems"]:
         figures = [
-            entry["system"], named(entry), _range(entry), _rounded(entry["total_per_s"]),
+            entry["system"], named(entry), f"{entry['events']:,}", _range(entry), _rounded(entry["total_per_s"]),
             _shown(entry["cpu_s_per_million"]), _rounded(entry["rss_mib"]), _shown(entry["lines_of_code"]),
             entry["survives"], verdict(entry),
         ]  # fmt: skip
@@ -190,34 +154,50 @@ def verdict(entry: Result) -> str:
     """equal, or what is wrong in a few words."""
     if entry["equal"]:
         return "equal"
-    if _is_absent(entry):
-        return "not installed"
+    if entry["absent"]:
+        return "not run"
     if entry["missing"] is None:
         return "failed"
     return f"failed: {entry['missing']:,} missing, {entry['extra']:,} extra"
 
 
+def outcome(report: Result) -> str:
+    """The report in a few words."""
+    every = dict.fromkeys(entry["system"] for entry in report["systems"])
+    lacking = dict.fromkeys(entry["system"] for entry in report["systems"] if entry["absent"])
+    if not report["passed"]:
+        return "NOTHING MEASURED" if every == lacking and not report["failures"] else "NOT EQUAL"
+    if not lacking:
+        return "EQUAL"
+    return f"EQUAL for {len(every) - len(lacking)} of {len(every)} systems; not run: {', '.join(lacking)}"
+
+
+def absent(report: Result) -> list[str]:
+    """The systems that were not run, each with the reason."""
+    found = (f"{entry['system']} is not run: {entry['absent']}" for entry in report["systems"] if entry["absent"])
+    return list(dict.fromkeys(found))
+
+
 def as_text(report: Result) -> str:
-    """The table for the terminal, and what went wrong."""
-    header = ["system", "data", "steady/s", "min", "max", "total/s", "CPU s/M", "MiB", "alerts", "verdict"]
+    """The tables for the terminal, and what went wrong."""
+    header = ["system", "data", "events", "steady/s", "min", "max", "total/s", "CPU s/M", "MiB", "alerts", "verdict"]
     rows = []
     for entry in [*report["systems"], *report["raw_read"]]:
         steady = entry["steady_per_s"] or dict.fromkeys(("median", "min", "max"))
         rows.append([
-            entry["system"], named(entry), *(whole(steady[name]) for name in ("median", "min", "max")),
+            entry["system"], named(entry), entry["events"], *(whole(steady[name]) for name in ("median", "min", "max")),
             whole(entry["total_per_s"]), entry["cpu_s_per_million"], whole(entry["rss_mib"]), entry.get("alerts"),
-            verdict(entry) if "equal" in entry else "no rule",
+            verdict(entry) if "equal" in entry else "failed" if entry["failed"] else "no rule",
         ])  # fmt: skip
-    absent = [f"- {entry['system']}: {entry['failed']}" for entry in report["systems"] if _is_absent(entry)]
-    failed = [f"- {failure}" for failure in report["failures"]]
-    parts = [line for table in tables(report) for line in lines(table)]
     races = aligned(header, rows) if rows else []
-    return "\n".join([*races, *parts, *absent, *failed])
+    more = [line for table in (goals.table(report["goals"]), *tables(report)) for line in lines(table)]
+    wrong = [f"- {text}" for text in (*absent(report), *report["failures"], *report["failures_of_peers"])]
+    return "\n".join([*races, *more, *([""] if wrong else []), *wrong])
 
 
 def told(result: Result) -> str:
     """One race in a line."""
-    place = f"{result['system']} {result['repeat']}, {named(result)}"
+    place = f"{result['system']} {result['repeat']}, {headed(result)}"
     if result["failed"]:
         return f"{place}: {result['failed']}"
     steady = f"{result['steady_per_s']:,.0f}" if result["steady_per_s"] else "-"

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fraudstream.bench.dataset import Form
-from fraudstream.bench.ours import write_pipeline, write_rules
+from fraudstream.bench.ours import executor_settings, linked_spark, write_pipeline, write_rules
 from fraudstream.bench.processes import Command, python_module
+from fraudstream.bench.stages import steady_stages
+from fraudstream.config import load_pipeline
+from fraudstream.stack.queries import progress_lines
 from fraudstream.stack.settings import REPOSITORY, StackSettings
 
 PEERS = REPOSITORY / "peers"
 SUBMIT_ARGUMENTS = "SPARK_SUBMIT_ARGS"
 _MASTER = "local[2]"
-_SURVIVES = {False: "nothing", True: "state and position"}
+_CLUSTER = "local-cluster"
+_LARGE = "750000"
+
+
+class Survival(NamedTuple):
+    """What a kill of the process leaves, in a few words, and whether that is enough for the same alerts."""
+
+    text: str
+    fault_tolerant: bool
+
+
+_NOTHING = Survival("nothing", False)
+_POSITION = Survival("position without state", False)
+_PART = Survival("position and a state that may be ahead of it", False)
+_INPUT = Survival("its input, to be read again; copies of 10 s", True)
+_ONCE = Survival("state and position, no copies", True)
+
+
+def _but_copies(of: str) -> Survival:
+    return Survival(f"state and position; copies of {of}", True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +117,11 @@ def _pipeline(task: Task, changes: Mapping[str, Any]) -> Path:
 
 
 def raw_read(task: Task, result: Path, changes: Mapping[str, Any]) -> Command:
-    """Spark reading the topic and nothing else, into the file `result`; `changes` of conf/pipeline.yaml."""
+    """Spark reading the topic and nothing else, into the file `result`, in batches as large as the largest of ours;
+    `changes` of conf/pipeline.yaml."""
+    config = _pipeline(task, {"kafka.source.maxOffsetsPerTrigger": _LARGE, **changes})
     plain = python_module(
-        "fraudstream.bench.raw_read", "--config", str(_pipeline(task, changes)), "--result", str(result),
+        "fraudstream.bench.raw_read", "--config", str(config), "--result", str(result),
         "--checkpoint", str(task.folder / "checkpoint"),
     )  # fmt: skip
     return Command(plain.words, {**plain.environment, **spark_environment(task)})
@@ -111,9 +136,19 @@ def _ours(
         config = _pipeline(task, {name.replace("__", "."): value for name, value in changes.items()})
         write_rules(task.folder / "rules.yaml", rules)
         words: list[str | Path] = [sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", config]
-        return Command([*words, "--rules-file", task.folder / "rules.yaml"], spark_environment(task, master, spark))
+        settings, more = spark or {}, {}
+        if master.startswith(_CLUSTER):
+            settings, more = {**executor_settings(), **settings}, {"SPARK_HOME": str(linked_spark(task.folder))}
+        environment = {**spark_environment(task, master, settings), **more}
+        return Command([*words, "--rules-file", task.folder / "rules.yaml"], environment)
 
     return start
+
+
+def _stages(task: Task, rules: Sequence[str]) -> dict[str, Any]:
+    """stages_ms by rule (stages.steady_stages), from the progress that our queries have written."""
+    pipeline = load_pipeline(task.folder / "pipeline.yaml", {**os.environ, **spark_environment(task)})
+    return {"stages_ms": {rule: steady_stages(progress_lines(pipeline.progress, rule)) for rule in rules}}
 
 
 def _options(task: Task) -> list[str | Path]:
@@ -133,13 +168,12 @@ def _streams(*options: str) -> Callable[[Task], Command]:
 
 
 def _peer(
-    name: str, file: str, package: str, *options: str, needs: Sequence[str] = (), tolerant: bool = False,
+    name: str, file: str, package: str, survival: Survival, *options: str, needs: Sequence[str] = (),
     most_events: int | None = None,
 ) -> System:  # fmt: skip
-    """A peer in Python, fault tolerant with --recovery, or always. It `needs` these files instead of its own."""
-    tolerant = tolerant or "--recovery" in options
+    """A peer in Python. It `needs` these files instead of its own; peers/README.md tells more of `survival`."""
     return System(
-        name=name, language="Python", fault_tolerant=tolerant, survives=_SURVIVES[tolerant],
+        name=name, language="Python", fault_tolerant=survival.fault_tolerant, survives=survival.text,
         start=_python(f"{file}.py", *options), code=[f"peers/{file}.py"], requirements=needs or [f"{file}.txt"],
         package=package, most_events=most_events,
     )  # fmt: skip
@@ -148,52 +182,52 @@ def _peer(
 def our(name: str, *rules: str, **changes: Any) -> System:
     """detect_fraud with these rules; `changes` of conf/pipeline.yaml have __ for a dot, `master` and `spark` (a
     mapping) are Spark's."""
+    survival = _but_copies("a batch")
     return System(
-        name=name, language="Python on Spark", fault_tolerant=True, survives=_SURVIVES[True],
+        name=name, language="Python on Spark", fault_tolerant=survival.fault_tolerant, survives=survival.text,
         start=_ours(*rules, **changes), code=[f"jobs/fraudstream/rules/{rule}.py" for rule in rules], rules=rules,
+        figures=lambda task: _stages(task, rules),
     )  # fmt: skip
 
 
-def _java(name: str, *options: str) -> System:
-    tolerant = "--recovery" in options
+def _java(name: str, survival: Survival, *options: str) -> System:
     return System(
-        name=name, language="Java", fault_tolerant=tolerant, survives=_SURVIVES[tolerant],
+        name=name, language="Java", fault_tolerant=survival.fault_tolerant, survives=survival.text,
         start=_streams(*options), code=["peers/streams/*.java"], build=PEERS / "streams" / "build.sh",
         package="kafka-streams",
     )  # fmt: skip
 
 
-_LARGE = "750000"
-_FLINK = ("pyflink_job.txt", "pyflink.jars")
+_FLINK, _BYTEWAX = ("pyflink_job.txt", "pyflink.jars"), ("bytewax_flow.txt",)
 _ALL = (
     our("ours", "anomaly"),
     # As to catch up: a batch costs the columnar reader about the same however many rows it has.
     our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_large_one_core", "anomaly", master="local[1]", kafka__source__maxOffsetsPerTrigger=_LARGE),
-    # A driver and two executors, each a process of its own with a core.
-    our("ours_large_cluster", "anomaly", master="local-cluster[2,1,2048]", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    # A driver and two executors, each a process of its own with a core and 2048 MiB.
+    our("ours_large_cluster", "anomaly", master=f"{_CLUSTER}[2,1,2048]", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_built_in", "anomaly", kafka__reader="built-in"),
     our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_velocity", "velocity"),
     our("ours_both", "anomaly", "velocity"),
     our("ours_both_one_query", "anomaly", "velocity", shared_queries={"windows": ["anomaly", "velocity"]}),
-    _peer("exercise_agent", "exercise_agent", "confluent-kafka"),
-    _peer("python_1", "plain_python", "confluent-kafka", "--processes", "1"),
-    _peer("python_2", "plain_python", "confluent-kafka", "--processes", "2"),
-    _peer("pyflink", "pyflink_job", "apache-flink", "--recovery", needs=_FLINK),
-    _peer("pyflink_memory", "pyflink_job", "apache-flink", needs=_FLINK),
-    _peer("bytewax", "bytewax_flow", "bytewax"),
-    _peer("bytewax_recovery", "bytewax_flow", "bytewax", "--recovery"),
-    _peer("bytewax_packed", "bytewax_packed", "bytewax", needs=["bytewax_flow.txt"]),
-    _peer("bytewax_packed_recovery", "bytewax_packed", "bytewax", "--recovery", needs=["bytewax_flow.txt"]),
-    _peer("pathway", "pathway_flow", "pathway"),
-    _peer("pathway_recovery", "pathway_flow", "pathway", "--recovery"),
-    _peer("quix", "quix_app", "quixstreams", tolerant=True),
-    _peer("quix_exactly_once", "quix_app", "quixstreams", "--recovery"),
-    _peer("faust", "faust_app", "faust-streaming", most_events=500_000),
-    _peer("faust_table", "faust_app", "faust-streaming", "--recovery", most_events=500_000),
-    _java("streams", "--recovery"),
-    _java("streams_memory"),
+    _peer("exercise_agent", "exercise_agent", "confluent-kafka", _POSITION),
+    _peer("python_1", "plain_python", "confluent-kafka", _NOTHING, "--processes", "1"),
+    _peer("python_2", "plain_python", "confluent-kafka", _NOTHING, "--processes", "2"),
+    _peer("pyflink", "pyflink_job", "apache-flink", _ONCE, "--recovery", needs=_FLINK),
+    _peer("pyflink_memory", "pyflink_job", "apache-flink", _NOTHING, needs=_FLINK),
+    _peer("bytewax", "bytewax_flow", "bytewax", _NOTHING),
+    _peer("bytewax_recovery", "bytewax_flow", "bytewax", _but_copies("10 s"), "--recovery"),
+    _peer("bytewax_packed", "bytewax_packed", "bytewax", _NOTHING, needs=_BYTEWAX),
+    _peer("bytewax_packed_recovery", "bytewax_packed", "bytewax", _but_copies("10 s"), "--recovery", needs=_BYTEWAX),
+    _peer("pathway", "pathway_flow", "pathway", _POSITION),
+    _peer("pathway_recovery", "pathway_flow", "pathway", _INPUT, "--recovery"),
+    _peer("quix", "quix_app", "quixstreams", _but_copies("5 s")),
+    _peer("quix_exactly_once", "quix_app", "quixstreams", _ONCE, "--recovery"),
+    _peer("faust", "faust_app", "faust-streaming", _POSITION, most_events=500_000),
+    _peer("faust_table", "faust_app", "faust-streaming", _PART, "--recovery", most_events=500_000),
+    _java("streams", _ONCE, "--recovery"),
+    _java("streams_memory", _POSITION),
 )
 SYSTEMS: Mapping[str, System] = {system.name: system for system in _ALL}
 RAW_READ = "raw_read"
