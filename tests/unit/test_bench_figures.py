@@ -149,7 +149,8 @@ def test_growth_is_told_by_users_and_by_cores(settings, tmp_path):
 
 
 def latency(failures: list[str]) -> dict[str, Any]:
-    stages = {"commit_to_capture": 11, "capture_to_topic": 12, "topic_to_batch": None, "batch_to_alert": 14}
+    stages = {"commit_to_capture": 11, "capture_to_topic": 12, "topic_to_batch": None, "batch_to_work": None,
+              "work_to_alert": 14}  # fmt: skip
     rule = {
         "alerts": 5,
         "latency_ms": {"p50": 641, "p95": 700, "p99": 800},
@@ -157,8 +158,8 @@ def latency(failures: list[str]) -> dict[str, Any]:
         "record_to_alert_ms": {"p50": 4, "p95": 5, "p99": 49},
         "batch_ms": {"p50": 333, "p95": 1, "p99": 1},
     }
-    found = {"rules": {"high_amount": rule}, "changes_per_s": 2000.0, "idle_share": 0.25, "first_batch_s": 19.5,
-             "failures": failures}  # fmt: skip
+    found = {"rules": {"high_amount": rule}, "changes_per_s": 2000.0, "idle_share": 0.25, "lag": {},
+             "first_alert_s": {"high_amount": 19.5}, "failures": failures}  # fmt: skip
     return {"key": "latency: alone", "part": "latency", "step": "alone", "at": 1, "code": "c", "found": found}
 
 
