@@ -185,8 +185,9 @@ def test_capture_and_mirror_have_tables_and_their_failures_fail_the_report(setti
         "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0, "failures": [],
     }  # fmt: skip
     load = Load(table_rows=5000)
-    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "compactions": 0, "expected": {}, "found": {}}
-    mirrored = summary(load, found, [1 << 20], 2 << 20)
+    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "files_added": [2], "upkeep_s": [0.0],
+             "trigger_s": 30.0, "expected": {}, "found": {}}  # fmt: skip
+    mirrored = summary(load, found, [1 << 20])
     results = [part("capture", "tuned", captured), part("mirror", "5,000 rows", mirrored)]
     report = write_report(tmp_path, assembled(results, settings))
     assert report["passed"]
