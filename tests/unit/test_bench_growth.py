@@ -61,7 +61,7 @@ def test_memory_of_a_million_users_is_what_more_users_took_more():
     assert memory == {"a": 1000, "b": None, "c": None}, "900 MiB of 900,000 users more; c has no smaller one"
 
 
-def agent(count: int, p50: int | None = 500, connections: int = 3, senders: int = 1) -> dict[str, Any]:
+def agent(count: int, p50: int | None = 500, connections: int = 3, senders: int = 1, **more: Any) -> dict[str, Any]:
     def rule(p50: int | None) -> dict[str, Any]:
         return {"latency_ms": {"p50": p50, "p95": p50 and p50 + 9}, "batch_ms": {"p50": 250}}
 
@@ -69,7 +69,12 @@ def agent(count: int, p50: int | None = 500, connections: int = 3, senders: int 
     return {
         "agents": count, "rules": {"anomaly": rule(p50), "velocity": rule(700), "dormant_burst": rule(None)},
         "changes_per_s": 2000.4, "idle_share": 0.25, "failures": [], "database": load,
+        "lag": {"anomaly": lag(0.5), "velocity": lag(1.25)}, **more,
     }  # fmt: skip
+
+
+def lag(seconds: float | None, grows: bool | None = False) -> dict[str, Any]:
+    return {"first_half_s": seconds, "second_half_s": seconds, "max_s": seconds, "grows": grows}
 
 
 def test_a_database_that_more_agents_ask_fails_the_run():
@@ -85,7 +90,32 @@ def test_a_database_that_more_agents_ask_fails_the_run():
 
 def test_a_step_is_told_by_its_first_agent_and_its_slowest():
     (row,) = agents.table({"2 agents": agent(2)}).rows
-    assert row == [2, 2000, 500, 509, 700, 709, "velocity", 250, "25.0 %", 0.12, 3, 1, 0.5, "equal"]
+    assert row == [
+        2, 2000, 1.25, "yes", 500, 509, 700, 709, "velocity", 250, "25.0 %", 0.12, 3, 1, 0.5, "flat", "equal",
+    ]  # fmt: skip
+    assert len(row) == len(agents.table({}).header)
+
+
+def test_agents_keep_up_where_no_rules_lag_grows():
+    assert agents.lag_s(agent(1, lag={"anomaly": lag(3.0, True), "velocity": lag(0.5)})) == 3.0
+    assert not agents.keeps_up(agent(1, lag={"anomaly": lag(3.0, True), "velocity": lag(0.5)}))
+    assert agents.keeps_up(agent(1))
+    assert agents.keeps_up(agent(1, lag={"anomaly": lag(None, None)})) is None
+    assert agents.keeps_up(agent(1, lag={})) is None
+
+
+def loaded(cpu: float | None, sent: float | None) -> dict[str, Any]:
+    return agent(2, database={"cpu_s_per_s": cpu, "connections": 3, "senders": 1, "sent_mib_per_s": sent})
+
+
+def test_the_load_is_flat_up_to_a_quarter_more_than_with_the_fewest_agents():
+    fewest = loaded(0.12, 0.5)
+    assert agents.is_flat(loaded(0.15, 0.625), fewest)
+    assert agents.is_flat(loaded(0.151, 0.5), fewest) is False
+    assert agents.is_flat(loaded(0.12, 0.63), fewest) is False
+    assert agents.is_flat(loaded(None, 0.5), fewest) is None
+    two = {"2 agents": loaded(0.2, 0.5), "1 agent": agent(1)}
+    assert [row[-2] for row in agents.table(two).rows] == ["not flat", "flat"]
 
 
 def test_the_agents_are_live_rules_that_the_oracle_defines(tmp_path):
