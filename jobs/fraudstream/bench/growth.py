@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.dataset import DataSet, columns
 from fraudstream.bench.processes import Command
 from fraudstream.bench.race import failures_of, race
 from fraudstream.bench.systems import System, Task, our, spark_environment
 from fraudstream.bench.tables import Table, whole
-from fraudstream.bench.topics import Topic, filled
+from fraudstream.bench.topics import Topic, serving
 from fraudstream.bench.truth import expected
 from fraudstream.check.resources import MIB
 from fraudstream.check.timeline import percentiles
@@ -65,9 +64,7 @@ STEPS: Mapping[str, Case] = {case.name: case for case in _CASES}
 def measure(home: Path, case: Case) -> dict[str, Any]:
     """The figures of one race (race.race) of the anomaly rule over envelopes, with those of `of_batches`, the case
     itself, seed_mib (the histories as they are kept at the begin), and `failures` in words."""
-    settings = own_settings(home)
-    with broker(settings):
-        kept = filled(settings, case.data, lambda text: print(text, flush=True))
+    with serving(home, case.data) as (settings, kept):
         from fraudstream.bench.known import amounts  # here and below: it loads Spark, which plans and tests do not need
 
         topic = Topic(kept.data, expected(columns(kept.data), earlier=amounts))
