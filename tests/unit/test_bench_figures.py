@@ -181,8 +181,9 @@ def part(name: str, step: str, found: dict[str, Any]) -> dict[str, Any]:
 def test_capture_and_mirror_have_tables_and_their_failures_fail_the_report(settings, tmp_path):
     rate = {"median": 41_234.0, "min": 40_000.0, "max": 42_000.0}
     captured = {
-        "rows": 1000, "runs": 1, "events_per_s": rate, "total_per_s": rate, "seconds": None, "cpu_s_per_million": {},
-        "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0, "failures": [],
+        "rows": 1000, "runs": 1, "written_per_s": rate, "events_per_s": rate, "total_per_s": rate, "seconds": None,
+        "cpu_s_per_million": {}, "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0,
+        "failures": [],
     }  # fmt: skip
     load = Load(table_rows=5000)
     found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "files_added": [2], "upkeep_s": [0.0],
