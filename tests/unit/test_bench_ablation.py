@@ -88,7 +88,7 @@ def test_every_variant_changes_something_that_conf_sets(tmp_path):
         for variant in variants[1:]:
             assert variant.spark.keys() <= set_in_conf
             assert (loaded(tmp_path, ablation.Case(kind, variant, 1)) != usual) == bool(variant.pipeline)
-            assert variant.pipeline or variant.spark
+            assert bool(variant.pipeline) != bool(variant.spark)
     assert len(ablation.STEPS) == ablation.RUNS * sum(map(len, ablation.VARIANTS.values()))
 
 

@@ -67,9 +67,7 @@ _STORE = (
     Variant("not counting rows of state", spark={f"{_STATE}trackTotalNumberOfRows": "true"}),
     Variant("checkpoints by FileSystem", spark={"spark.sql.streaming.checkpointFileManagerClass": _CHECKPOINTS}),
 )
-_PARTITIONS = Variant(
-    "a partition for each core", {"state.partitions": 4, "state.buckets": 4}, {"spark.sql.shuffle.partitions": "4"}
-)
+_PARTITIONS = Variant("a partition for each core", {"state.partitions": 4, "state.buckets": 4})
 _ADAPTIVE = Variant("fixed plans", spark={"spark.sql.adaptive.enabled": "true"})
 _SHORT = {"triggers.real_time": "10 seconds", "triggers.archive_alerts": "10 seconds",
           "triggers.mirror_transactions": "15 seconds"}  # fmt: skip
