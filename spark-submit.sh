@@ -34,7 +34,8 @@ case "${MASTER:-local}" in
     spark_home=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
     # shellcheck disable=SC2086  # several options in one variable, as Spark's own scripts take them
     command=("$spark_home/bin/spark-submit" --master "$MASTER" --properties-file "$here/conf/spark-defaults.conf"
-      --conf "spark.driver.host=${SPARK_DRIVER_HOST:-$(hostname)}" --conf spark.driver.bindAddress=0.0.0.0
+      --extra-properties-file "$here/conf/spark-cluster.conf"
+      --conf "spark.driver.host=${SPARK_DRIVER_HOST:-$(hostname)}"
       --conf "spark.sql.warehouse.dir=${FRAUDSTREAM_HOME:-$here/run}/spark-warehouse"
       --jars "$jars" --py-files "$archive" ${SPARK_SUBMIT_ARGS:-} "$here/jobs/$job.py" "$@") ;;
 esac

@@ -21,7 +21,8 @@ def made_up_run(seconds: int = 60) -> Run:
     alerts = {rule: _latencies(rule, seconds) for rule in RULES}
     return Run(
         options={"profile": "realistic", "seconds": seconds, "rate": 2000, "seed": 0},
-        began=BEGAN, produced=(BEGAN + 2, BEGAN + 2 + seconds), stack_start_s=9.12, spark_start_s=11.3,
+        began=BEGAN, produced=(BEGAN + 2, BEGAN + 2 + seconds), stack_start_s=9.12,
+        submitted=BEGAN - 12, spark_start_s=11.3,
         samples=samples, alerts=alerts, batched=["anomaly", "velocity"],
         progress={name: Progress(Path("nothing")) for name in (*RULES, "mirror_transactions", "archive_alerts")},
     )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from pyspark.errors import StreamingQueryException
 
+from fraudstream.config import State
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.stack import kafka
@@ -131,6 +132,16 @@ def test_records_that_are_gone_before_the_first_batch_was_committed_are_not_pass
         deleted.result(30)
     with pytest.raises(StreamingQueryException, match=r"are gone before they were judged|records-gone"):
         run_to_the_end(columnar, rule)
+
+
+def test_a_rules_shuffle_has_the_partitions_of_its_state(columnar):
+    columnar.sql(rows(1, "10"))
+    columnar.wait_for_row(4)
+    rule = next(rule for rule in columnar.rules if rule.name == "anomaly")
+    cut = replace(columnar, pipeline=replace(columnar.pipeline, state=State(buckets=6, partitions=3)))
+    run_to_the_end(cut, rule)
+    parts = Path(cut.pipeline.checkpoint(rule.name), "state", "0").iterdir()
+    assert sorted(path.name for path in parts if path.name.isdigit()) == ["0", "1", "2"]
 
 
 def run_to_the_end(made: World, rule: Rule) -> None:

@@ -108,8 +108,9 @@ def test_lost_doubled_unknown_and_snapshot_records_are_told():
 
 def run(rate: float | None, connect: float = 2.0, **changes) -> dict:
     found = {
-        "events_per_s": rate, "total_per_s": 10.0, "seconds": 2.0, "message_bytes": 571.0, "bytes_per_event": 90.0,
-        "lost": 0, "doubled": 0, "failures": [], "cpu_s": {"connect": connect, "postgres": 1.0, "kafka": 0.5},
+        "events_per_s": rate, "written_per_s": 50.4, "total_per_s": 10.0, "seconds": 2.0, "message_bytes": 571.0,
+        "bytes_per_event": 90.0, "lost": 0, "doubled": 0, "failures": [],
+        "cpu_s": {"connect": connect, "postgres": 1.0, "kafka": 0.5},
     }  # fmt: skip
     return {**found, **changes}
 
@@ -127,9 +128,9 @@ def test_a_step_without_a_run_says_why_and_has_a_line_in_the_table():
     found = summary([], 1000, ["no Java"])
     assert (found["runs"], found["events_per_s"], found["failures"]) == (0, None, ["no Java"])
     (line,) = come.table({"tuned": found}).rows
-    assert line == ["tuned", 1000, *[None] * 9, 0, 0]
+    assert line == ["tuned", 1000, *[None] * 10, 0, 0]
     (line,) = come.table({"tuned": summary([run(100.4)], 1_000_000, [])}).rows
-    assert line == ["tuned", 1_000_000, 100, 100, 100, 10, 2.0, 1.0, 0.5, 90.0, 571.0, 0, 0]
+    assert line == ["tuned", 1_000_000, 50, 100, 100, 100, 10, 2.0, 1.0, 0.5, 90.0, 571.0, 0, 0]
     assert len(line) == len(come.table({}).header)
 
 

@@ -158,7 +158,8 @@ def test_growth_is_told_by_users_and_by_cores(settings, tmp_path):
 
 
 def latency(failures: list[str]) -> dict[str, Any]:
-    stages = {"commit_to_capture": 11, "capture_to_topic": 12, "topic_to_batch": None, "batch_to_alert": 14}
+    stages = {"commit_to_capture": 11, "capture_to_topic": 12, "topic_to_batch": None, "batch_to_work": None,
+              "work_to_alert": 14}  # fmt: skip
     rule = {
         "alerts": 5,
         "latency_ms": {"p50": 641, "p95": 700, "p99": 800},
@@ -166,8 +167,8 @@ def latency(failures: list[str]) -> dict[str, Any]:
         "record_to_alert_ms": {"p50": 4, "p95": 5, "p99": 49},
         "batch_ms": {"p50": 333, "p95": 1, "p99": 1},
     }
-    found = {"rules": {"high_amount": rule}, "changes_per_s": 2000.0, "idle_share": 0.25, "first_batch_s": 19.5,
-             "failures": failures}  # fmt: skip
+    found = {"rules": {"high_amount": rule}, "changes_per_s": 2000.0, "idle_share": 0.25, "lag": {},
+             "first_alert_s": {"high_amount": 19.5}, "failures": failures}  # fmt: skip
     return {"key": "latency: alone", "part": "latency", "step": "alone", "at": 1, "code": "c", "found": found}
 
 
@@ -185,12 +186,14 @@ def test_latencies_stand_beside_the_race_and_a_check_that_failed_fails_the_repor
 def test_capture_and_mirror_have_tables_and_their_failures_fail_the_report(settings, tmp_path):
     rate = {"median": 41_234.0, "min": 40_000.0, "max": 42_000.0}
     captured = {
-        "rows": 1000, "runs": 1, "events_per_s": rate, "total_per_s": rate, "seconds": None, "cpu_s_per_million": {},
-        "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0, "failures": [],
+        "rows": 1000, "runs": 1, "written_per_s": rate, "events_per_s": rate, "total_per_s": rate, "seconds": None,
+        "cpu_s_per_million": {}, "message_bytes": 571.0, "bytes_per_event": None, "lost": 0, "doubled": 0,
+        "failures": [],
     }  # fmt: skip
     load = Load(table_rows=5000)
-    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "compactions": 0, "expected": {}, "found": {}}
-    mirrored = summary(load, found, [1 << 20], 2 << 20)
+    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "files_added": [2], "upkeep_s": [0.0],
+             "trigger_s": 30.0, "expected": {}, "found": {}}  # fmt: skip
+    mirrored = summary(load, found, [1 << 20])
     results = [part("capture", "tuned", captured), part("mirror", "5,000 rows", mirrored)]
     report = write_report(tmp_path, assembled(results, settings))
     assert report["passed"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fraudstream.bench import mirror
+from fraudstream.bench import mirror, mirror_plan
 from fraudstream.bench.dataset import PARTITIONS, Columns
 from fraudstream.bench.mirror import STEPS, summary
 from fraudstream.bench.mirror_plan import (
+    WARM,
     Batch,
     Load,
     Rows,
@@ -24,6 +26,8 @@ from fraudstream.bench.mirror_plan import (
 )
 from fraudstream.bench.processes import Command
 from fraudstream.cdc.envelope import read_change_event
+from fraudstream.config import load_pipeline
+from fraudstream.errors import FraudstreamError
 
 LOAD = Load(table_rows=2000, batch_rows=1000, batches=3)
 
@@ -52,19 +56,19 @@ def test_the_filling_is_cut_as_after_an_outage():
     assert sizes == [(0, 200_000, 200_000), (200_000, 200_000, 200_000), (400_000, 50_000, 50_000)]
 
 
-@pytest.mark.parametrize(("recent", "first"), [(False, 0), (True, 2000 - 988)])
-def test_updates_and_deletes_are_of_rows_that_are_there_each_row_deleted_once(recent, first):
-    load = Load(table_rows=2000, batch_rows=1000, batches=3, recent=recent)
+@pytest.mark.parametrize("spread", [True, False])
+def test_updates_and_deletes_are_of_rows_that_are_there_each_row_deleted_once(spread, monkeypatch):
+    monkeypatch.setattr(mirror_plan, "REACH", 700)
+    load = Load(table_rows=2000, batch_rows=1000, batches=3, spread=spread)
     rows, random = filled(load), np.random.default_rng(0)
     deleted: list[int] = []
     for number in range(5):
         batch = next_batch(load, rows, random)
         assert batch.changes == 1000
         assert batch.inserts.tolist() == list(range(2000 + 988 * number, 2000 + 988 * (number + 1)))
-        low = first + 988 * number if recent else 0
         changed = np.concatenate([batch.updates, batch.deletes])
-        assert changed.min() >= low
-        assert changed.max() < rows.existing
+        assert changed.min() >= (0 if spread else rows.existing - 700)
+        assert changed.max() < rows.existing + (0 if spread else 988)
         assert len(np.unique(changed)) == 12
         deleted += batch.deletes.tolist()
         written(rows, batch)
@@ -104,43 +108,65 @@ def test_the_checksum_is_that_of_the_rows_written_and_tells_amounts_that_changed
     assert checksum(rows) == {"rows": 4, "ids": 4, "deleted": 1, "cents": 1001, "mixed": 2903}
 
 
+def test_a_change_of_the_batchs_own_row_comes_behind_its_insert():
+    rows, batch = no_rows(data(3)), Batch(np.array([0, 1, 2]), np.array([1]), np.array([2]))
+    places, messages = messages_of(data(3), rows, batch)
+    assert places.tolist() == [0, 1, 2, 1, 2]
+    events = [read_change_event(message.encode(), []) for message in messages]
+    assert [(event.op, event.row.cents) for event in events if event.row] == [
+        ("c", 100), ("c", 200), ("c", 300), ("u", 201), ("d", 300),
+    ]  # fmt: skip
+    written(rows, batch)
+    assert checksum(rows) == {"rows": 3, "ids": 3, "deleted": 1, "cents": 601, "mixed": 1402}
+
+
 def found(**changes) -> dict:
     right = {"rows": 4, "cents": 1001, "changes": 9}
-    usual = {"fill_s": 9.87, "seconds": [2.0, 4.0, 8.001], "rows_copied": [7, 5, 6], "compactions": 1,
-             "expected": right, "found": right}  # fmt: skip
+    usual = {"fill_s": 9.87, "seconds": [2.0, 4.0, 8.001], "rows_copied": [7, 5, 6], "files_added": [3, 2, 4],
+             "upkeep_s": [20.0], "trigger_s": 30.0, "expected": right, "found": right}  # fmt: skip
     return {**usual, **changes}
 
 
-def test_a_step_tells_its_batches_and_what_the_table_is_on_disk():
-    told = summary(LOAD, found(), [10, 20], 100)
+def test_a_step_tells_its_batches_with_their_share_of_the_upkeep():
+    told = summary(LOAD, found(), [1 << 20, 2 << 20])
     assert told["seconds"] == {"median": 4.0, "min": 2.0, "max": 8.0}
     assert told["rows_copied"] == {"median": 6.0, "min": 5, "max": 7}
-    assert (told["rows_per_s"], told["files"], told["bytes"], told["bytes_on_disk"]) == (250.0, 2, 30, 100)
+    assert told["upkeep_s"]["median"] == 20.0
+    assert told["rows_per_s"] == 200.0, "1,000 rows in 4 s and a 20th of 20 s"
+    assert (told["files_added"]["median"], told["files_per_hour"]) == (3.0, 360), "120 batches an hour"
     assert (told["table_rows"], told["batch_rows"], told["batches"], told["failures"]) == (2000, 1000, 3, [])
     (line,) = mirror.table({"small": told}).rows
-    assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 250, 6, 2, 0.0, 0.0, 1]
+    assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 20.0, 200, 6, 3.0, 360, 2, 3.0]
     assert len(line) == len(mirror.table({}).header)
 
 
+def test_batches_that_take_longer_than_the_trigger_are_fewer_in_an_hour():
+    assert summary(LOAD, found(seconds=[59.0], files_added=[2]), [])["files_per_hour"] == 120
+
+
 def test_a_table_that_is_not_what_it_must_be_fails_the_step():
-    wrong = summary(LOAD, found(found={"rows": 4, "cents": 1000}), [], 0)
+    wrong = summary(LOAD, found(found={"rows": 4, "cents": 1000}), [])
     assert wrong["failures"] == ["cents is 1000 instead of 1,001", "changes is None instead of 9"]
 
 
-def test_a_driver_that_fails_leaves_its_reason_and_no_figure(tmp_path, monkeypatch):
+def test_a_driver_that_fails_says_why_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mirror, "python_module", lambda *words: Command(["sh", "-c", "echo no room; exit 1"], {}))
-    told = mirror.measure(tmp_path / "mirror", LOAD)
-    assert (told["seconds"], told["rows_per_s"], told["files"]) == (None, None, 0)
-    assert len(told["failures"]) == 1
-    assert "no room" in told["failures"][0]
+    with pytest.raises(FraudstreamError, match="no room"):
+        mirror.measure(tmp_path / "mirror", LOAD)
     assert not (tmp_path / "mirror").exists()
-    assert mirror.table({"x": told}).rows[0][4:9] == [None] * 5
 
 
-def test_the_steps_are_every_size_recent_ids_and_many_batches_with_and_without_compaction():
+def test_the_tables_are_looked_after_as_often_as_conf_says_and_in_every_step():
+    pipeline = load_pipeline()
+    every, trigger = (pd.Timedelta(text) for text in (pipeline.upkeep.every, pipeline.triggers.mirror_transactions))
+    assert every / trigger == LOAD.upkeep_every == WARM + Load(table_rows=1).batches
+    assert all((WARM + load.batches) % load.upkeep_every == 0 for load in STEPS.values())
+
+
+def test_the_steps_are_every_size_large_batches_changes_of_all_ids_and_many_small_ones():
     assert tuple(STEPS) == (
-        "100,000 rows", "1,000,000 rows", "3,000,000 rows", "10,000,000 rows", "10,000,000 rows, recent ids",
-        "many batches", "many batches, autoCompact",
+        "100,000 rows", "1,000,000 rows", "3,000,000 rows", "10,000,000 rows", "10,000,000 rows, large batches",
+        "10,000,000 rows, changes of all ids", "many small batches",
     )  # fmt: skip
-    without, with_it = STEPS["many batches"], STEPS["many batches, autoCompact"]
-    assert (with_it.compacted, without.compacted, with_it.batches) == (True, False, without.batches)
+    assert [load.spread for load in STEPS.values()] == [False] * 5 + [True, False]
+    assert STEPS["10,000,000 rows, large batches"].batch_rows >= 200_000

@@ -14,43 +14,86 @@ def steady(value: float) -> dict[str, float]:
     return {"median": value, "min": value, "max": value}
 
 
-def grown(users: int, buckets: int, cost: float | None, batch: int = 500_000) -> dict[str, Any]:
-    return {"users": users, "buckets": buckets, "batch": batch, "us_per_event": cost}
+def grown(users: int, buckets: int, cost: float | None, batch: int = 500_000, **more: Any) -> dict[str, Any]:
+    usual = {"users": users, "buckets": buckets, "batch": batch, "us_per_event": cost, "mib_per_million_users": None}
+    return {**usual, "failures": [], **more}
+
+
+def entry(system: str, rate: float, **more: Any) -> dict[str, Any]:
+    usual = {"system": system, "profile": "exercise", "form": "envelope", "users": 9000, "steady_per_s": steady(rate)}
+    return {**usual, "events": 5_000_000, "alerts": 10_000, "equal": True, **more}
+
+
+def mirrored(rows: int, batch: int, rate: float, **more: Any) -> dict[str, Any]:
+    return {"table_rows": rows, "batch_rows": batch, "rows_per_s": rate, "failures": [], **more}
 
 
 def figures(**more: Any) -> dict[str, Any]:
     capture = {
         "events_per_s": steady(40_000), "cpu_s_per_million": {"connect": 30.0, "postgres": 8.0, "kafka": 2.5},
-        "bytes_per_event": 150.0,
+        "bytes_per_event": 150.0, "written_per_s": steady(160_000), "failures": [],
     }  # fmt: skip
     return {
-        "scaling": {"cores": {"ours_large": {"1 core": steady(150_000), "2 cores": steady(240_000)}}},
+        "systems": [entry("ours_large_one_core", 150_000), entry("ours_large", 240_000)],
         "growth": {}, "capture": {"tuned": capture}, "mirror": {}, **more,
     }  # fmt: skip
 
 
 def test_counts_are_rounded_up_and_the_least_of_what_cannot_be_had_twice_comes_first():
-    mirror = {"few": {"table_rows": 10, "rows_per_s": 90_000.0}, "many": {"table_rows": 99, "rows_per_s": 60_000.0}}
+    mirror = {"small": mirrored(99, 10, 90_000.0), "large": mirrored(50, 20, 60_000.0)}
     growth = {"a": grown(9_000, 2, 4.0), "b": grown(1_000_000, 64, 6.0)}
     found = [
         (need.part, need.per_second, need.count, need.scales) for need in needs(figures(mirror=mirror, growth=growth))
     ]
     assert found == [
-        ("the mirror, 99 rows", 60_000.0, 17, False),
+        ("the mirror, 50 rows, batches of 20", 60_000.0, 17, False),
         ("decoding PostgreSQL's log", 125_000.0, 8, False),
+        ("PostgreSQL taking the rows", 160_000, 7, False),
         ("the connector", 40_000, 25, True),
         ("the same, 1,000,000 users with whole histories", 80_000.0, 13, True),
         ("a rule with state, 9,000 users", 120_000.0, 9, True),
         ("taking the records", 400_000.0, 3, True),
+        ("taking the alerts", 200_000_000.0, 1, True),
     ]
-    stored = needs(figures())[-1].note
-    assert stored == "150 MB/s to disk, and as much to each rule's query"
+
+
+def test_what_a_need_is_made_of_is_said():
+    growth = {"a": grown(9_000, 2, 4.0), "b": grown(1_000_000, 64, 6.0, mib_per_million_users=1500)}
+    notes = {need.part: need.note for need in needs(figures(growth=growth))}
+    assert notes["taking the records"] == "150 MB/s to disk, and as much to each rule's query"
+    assert notes["taking the alerts"].startswith("one in 500 events, 2,000/s")
+    few, many = notes["a rule with state, 9,000 users"], notes["the same, 1,000,000 users with whole histories"]
+    assert few == "5 executors of 2 cores; the broker's share of them included"
+    assert many == (
+        "7 executors of 2 cores; an event costs 1.5 times as much; 1,500 MiB of histories, 215 in each executor"
+    )  # fmt: skip
 
 
 def test_what_was_not_measured_is_not_told():
-    assert needs({"scaling": {"cores": {}}, "growth": {}, "capture": {}, "mirror": {}}) == []
-    broken = {"events_per_s": None, "cpu_s_per_million": {}, "bytes_per_event": None}
+    assert needs({"systems": [], "growth": {}, "capture": {}, "mirror": {}}) == []
+    broken = {"events_per_s": None, "cpu_s_per_million": {}, "bytes_per_event": None, "failures": []}
     assert [need.part for need in needs(figures(capture={"tuned": broken}))] == ["a rule with state, 9,000 users"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"equal": False}, {"users": 100_000}, {"form": "compact"}, {"profile": "realistic"}, {"steady_per_s": None}],
+)
+def test_a_race_that_is_not_equal_or_of_other_data_gives_no_figure(wrong):
+    report = figures(systems=[entry("ours_large_one_core", 150_000), entry("ours_large", 240_000, **wrong)])
+    assert "a rule with state, 9,000 users" not in [need.part for need in needs(report)]
+    assert doubled(report) == []
+
+
+def test_a_step_that_failed_gives_no_figure():
+    report = figures(
+        mirror={"a": mirrored(99, 20, 5.0, failures=["rows is 3"]), "b": mirrored(99, 10, 9.0)},
+        growth={"a": grown(9_000, 2, 4.0), "b": grown(1_000_000, 64, 6.0, failures=["1 alert is missing"])},
+    )
+    report["capture"]["tuned"]["failures"] = ["2 rows are lost"]
+    assert [need.part for need in needs(report)] == [
+        "the mirror, 99 rows, batches of 10", "a rule with state, 9,000 users",
+    ]  # fmt: skip
 
 
 def test_growth_compares_the_best_buckets_of_the_largest_batches():
@@ -66,8 +109,8 @@ def test_growth_compares_the_best_buckets_of_the_largest_batches():
 def test_what_was_doubled_is_told_where_both_were_measured():
     assert doubled(figures()) == [("cores of one executor", 150_000, 240_000)]
     report = figures()
-    report["capture"]["two connectors"] = {"events_per_s": steady(50_000)}
-    report["scaling"]["cores"]["ours_large"]["2 executors"] = steady(200_000)
+    report["capture"]["two connectors"] = {"events_per_s": steady(50_000), "failures": []}
+    report["systems"].append(entry("ours_large_cluster", 200_000))
     assert [found[1:] for found in doubled(report)] == [(150_000, 240_000), (150_000, 200_000), (40_000, 50_000)]
 
 
@@ -100,13 +143,17 @@ def test_a_later_report_adds_only_what_those_before_have_not_and_a_failed_one_is
         merged([first, {**second, "failures": ["no alert"]}])
 
 
+_SHOWN = {"total_per_s": 1.0, "cpu_s_per_million": 1.0, "rss_mib": 1, "lines_of_code": 1, "survives": "nothing"}
+
+
 def test_the_page_has_a_row_for_each_need():
     report = figures() | {
         "when": "2026-01-02T03:04:05", "machine": {"cpu": "made up", "cores": 2, "memory_gib": 1},
-        "versions": {"a": "1"}, "systems": [], "raw_read": [], "latency_ms": {}, "agents": {}, "ablation": {},
+        "versions": {"a": "1"}, "raw_read": [], "latency_ms": {}, "agents": {}, "ablation": {},
         "failures_of_peers": [], "goals": [],
     }  # fmt: skip
     report["capture"] = {}
+    report["systems"] = [{**each, **_SHOWN} for each in report["systems"]]
     text = page({"options": "--full", "note": "", "report": report})
     assert "| a rule with state, 9,000 users | executor core, and a partition for each | 120,000 | 9 | yes: " in text
     assert "| cores of one executor | 150,000 | 240,000 | 1.60 |" in text

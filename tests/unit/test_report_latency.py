@@ -71,15 +71,20 @@ def test_from_the_record_on_an_alert_takes_what_is_left_of_those_whose_record_wa
 
 def test_stages_are_the_medians_of_what_lies_between_two_moments():
     found = of_three(Stamps())
-    batches = [Batch(MS - 500, {0: 0, 1: 9}), Batch(MS + 40, {0: 1, 1: 9}), Batch(MS + 140, {0: 5, 1: 9})]
+    batches = [
+        Batch(MS - 500, MS - 480, {0: 0, 1: 9}), Batch(MS + 40, MS + 50, {0: 1, 1: 9}),
+        Batch(MS + 140, MS + 163, {0: 5, 1: 9}),
+    ]  # fmt: skip
     window = (MS / 1000 - 1, MS / 1000 + 1)
-    # To the batch's begin: 40 - 8, 140 - 20, 140 - 35; from there: 130 - 40, 190 - 140, 200 - 140.
+    # To the batch's begin: 40 - 8, 140 - 20, 140 - 35; planning 10, 23, 23; then 130 - 50, 190 - 163, 200 - 163.
     assert latency.stages(found, batches, window) == {
-        "commit_to_capture": 6, "capture_to_topic": 4, "topic_to_batch": 105, "batch_to_alert": 60,
+        "commit_to_capture": 6, "capture_to_topic": 4, "topic_to_batch": 105, "batch_to_work": 23,
+        "work_to_alert": 37,
     }  # fmt: skip
     # In real time there is no batch to wait for: 130 - 8, 190 - 20, 200 - 35.
     assert latency.stages(found, [], window) == {
-        "commit_to_capture": 6, "capture_to_topic": 4, "topic_to_batch": None, "batch_to_alert": 165,
+        "commit_to_capture": 6, "capture_to_topic": 4, "topic_to_batch": None, "batch_to_work": None,
+        "work_to_alert": 165,
     }  # fmt: skip
     assert latency.stages(found, batches, (MS / 1000 + 1, MS / 1000 + 2)) == dict.fromkeys(STAGES)
 
@@ -87,7 +92,7 @@ def test_stages_are_the_medians_of_what_lies_between_two_moments():
 def test_an_alert_of_a_batch_that_is_not_reported_yet_is_left_out():
     found = of_three(Stamps())
     window = (MS / 1000 - 1, MS / 1000 + 1)
-    assert latency.stages(found, [Batch(MS + 40, {0: 1})], window)["batch_to_alert"] == 90
+    assert latency.stages(found, [Batch(MS + 40, MS + 60, {0: 1})], window)["work_to_alert"] == 70
 
 
 @pytest.mark.parametrize("kept", [3, 500_000])

@@ -26,7 +26,9 @@ def test_a_repeated_batch_counts_once_with_its_newest_figures(tmp_path: Path):
     progress = Progress(path)
     lines = [
         {"batch_id": 0, "at": 1.0, "read": 10, "judged": 9, "ignored": 1, "duration_ms": 400,
-         "began_at": "2026-11-23T06:41:51.100Z", "end": {"0": 3, "1": 7}},
+         "began_at": "2026-11-23T06:41:51.100Z", "end": {"0": 3, "1": 7},
+         "stages_ms": {"latestOffset": 7, "walCommit": 30, "getBatch": 1, "queryPlanning": 12, "addBatch": 320,
+                       "commitOffsets": 30, "triggerExecution": 400}},
         {"batch_id": 1, "at": 2.0, "read": 5, "judged": 5, "ignored": 0},
         {"batch_id": 1, "at": 3.0, "read": 7, "judged": 6, "ignored": 1},
     ]  # fmt: skip
@@ -35,7 +37,7 @@ def test_a_repeated_batch_counts_once_with_its_newest_figures(tmp_path: Path):
     assert progress.sums == {"read": 17, "judged": 15, "ignored": 2}
     assert progress.batches == 2
     assert progress.durations == [(1.0, 400, 10)]
-    assert progress.begun == [Batch(1795416111100.0, {0: 3, 1: 7})]
+    assert progress.begun == [Batch(1795416111100.0, 1795416111150.0, {0: 3, 1: 7})]
 
 
 def test_what_is_recent_counts_a_repeated_batch_once_by_its_newest_line(tmp_path: Path):

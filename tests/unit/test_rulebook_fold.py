@@ -78,7 +78,7 @@ def bases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
     if request.param == "whole":
         return lambda: None
     full = {"never full": 0, "soon full": 1, "often full": 10**6, "now and then": 10**6}[request.param]
-    monkeypatch.setattr(past, "_FULL_LOG", full)
+    monkeypatch.setattr(past, "FULL_LOG", full)
     return MemoryBases if request.param != "now and then" else lambda: MemoryBases(most=5)
 
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_on_a_cluster_the_locked_jars_go_with_the_job(on_cluster):
     assert on_cluster[0].endswith("/pyspark/bin/spark-submit")
     assert option(on_cluster, "--master") == "spark://x:7077"
     assert option(on_cluster, "--jars").split(",") == [str(path) for path in jars("spark")]
+
+
+def test_on_a_cluster_its_own_settings_are_over_those_of_a_laptop(on_cluster):
+    laptop, cluster = (option(on_cluster, name) for name in ("--properties-file", "--extra-properties-file"))
+    assert [laptop, cluster] == [str(REPOSITORY / "conf" / f"spark-{name}.conf") for name in ("defaults", "cluster")]
+    usual, own = settings(laptop), settings(cluster)
+    assert (usual["spark.driver.bindAddress"], own["spark.driver.bindAddress"]) == ("127.0.0.1", "0.0.0.0")
+    assert {"spark.executor.cores", "spark.executor.memory"} <= own.keys()
+    assert {name for name in own if own[name] == usual.get(name)} == set(), "the laptop's hold already"
+    assert own.keys().isdisjoint(word.split("=")[0] for word in on_cluster), "these would be over the file's"
+
+
+def settings(file: str) -> dict[str, str]:
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    return {name: value for name, value in (line.split(maxsplit=1) for line in lines if line and line[0] != "#")}
 
 
 def test_on_a_cluster_the_package_goes_with_the_job(on_cluster):

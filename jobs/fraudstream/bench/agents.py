@@ -30,6 +30,9 @@ AGENTS: Mapping[str, Mapping[str, Any]] = {
 STEPS: Mapping[str, int] = {f"{count} agent{'s' if count > 1 else ''}": count for count in (1, 2, 4, 8)}
 """How many of AGENTS run, from the first on."""
 _SAME = ("connections", "senders")
+_FLAT = ("cpu_s_per_s", "sent_mib_per_s")
+_MORE = 1.25
+"""Times the load with the fewest agents: up to there it is flat."""
 
 
 def measure(user: StackSettings, home: Path, agents: int, seconds: int = latency.SECONDS) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def unequal(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     agents."""
     if not found:
         return
-    fewest = min(found.values(), key=lambda each: each["agents"])
+    fewest = _fewest(found)
     for step, each in found.items():
         for name in _SAME:
             before, now = fewest["database"][name], each["database"][name]
@@ -56,26 +59,57 @@ def unequal(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{step}: PostgreSQL has {now} {name}, with {fewest['agents']} it had {before}"
 
 
+def is_flat(each: Mapping[str, Any], fewest: Mapping[str, Any]) -> bool | None:
+    """Whether PostgreSQL's CPU time and the log that it sends are at most a quarter above those with the fewest agents;
+    None where one was not seen."""
+    pairs = [(fewest["database"][name], each["database"][name]) for name in _FLAT]
+    return None if any(None in pair for pair in pairs) else all(now <= _MORE * before for before, now in pairs)
+
+
+def lag_s(each: Mapping[str, Any]) -> float | None:
+    """How far the slowest rule in micro-batches was behind in the end: the mean of the last half minute."""
+    return max((lag["second_half_s"] for lag in each["lag"].values() if lag["grows"] is not None), default=None)
+
+
+def keeps_up(each: Mapping[str, Any]) -> bool | None:
+    """Whether no rule's lag grew; None where it is not known."""
+    return None if lag_s(each) is None else not any(lag["grows"] for lag in each["lag"].values())
+
+
+def _fewest(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    return min(found.values(), key=lambda each: each["agents"])
+
+
 def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """The results for a reader."""
-    header = ["agents", "rows/s", "anomaly p50 ms", "p95", "slowest p50", "p95", "its rule", "batch p50", "CPU idle",
-              "PostgreSQL CPU s/s", "connections", "senders", "sent MiB/s", "verdict"]  # fmt: skip
+    header = ["agents", "rows written/s", "lag s", "keeps up", "anomaly p50 ms", "p95", "slowest p50", "p95",
+              "its rule", "batch p50", "CPU idle", "PostgreSQL CPU s/s", "connections", "senders", "sent MiB/s",
+              "its load", "verdict"]  # fmt: skip
     caption = (
         "Milliseconds from a row's commit in PostgreSQL to its alert in Kafka in the last minute of a run, with "
         "archive and mirror, all on one machine: of the first agent and of the one with the greatest median; the batch "
-        "is the first's. PostgreSQL: CPU seconds of its processes a second, clients' connections, senders of its log."
+        "is the first's. Lag: of the rule that is furthest behind, in the last half minute; they keep up where it does "
+        "not grow. PostgreSQL: CPU seconds of its processes a second, clients' connections, senders of its log; flat "
+        "where CPU and log are at most 25 % above those with the fewest agents."
     )
-    return Table("Agents over one topic", header, [_row(each) for each in found.values()], caption)
+    rows = [_row(each, _fewest(found)) for each in found.values()]
+    return Table("Agents over one topic", header, rows, caption)
 
 
-def _row(each: Mapping[str, Any]) -> list[object]:
+def _row(each: Mapping[str, Any], fewest: Mapping[str, Any]) -> list[object]:
     rules, load = each["rules"], each["database"]
     known = [name for name, rule in rules.items() if rule["latency_ms"]["p50"] is not None]
     slowest = max(known, key=lambda name: rules[name]["latency_ms"]["p50"], default=None)
     first = rules[next(iter(AGENTS))]
     last = rules[slowest]["latency_ms"] if slowest else {"p50": None, "p95": None}
     return [
-        each["agents"], round(each["changes_per_s"]), first["latency_ms"]["p50"], first["latency_ms"]["p95"],
-        last["p50"], last["p95"], slowest, first["batch_ms"]["p50"], share(each["idle_share"]), load["cpu_s_per_s"],
-        load["connections"], load["senders"], load["sent_mib_per_s"], "failed" if each["failures"] else "equal",
+        each["agents"], round(each["changes_per_s"]), lag_s(each), _said(keeps_up(each), "yes", "no"),
+        first["latency_ms"]["p50"], first["latency_ms"]["p95"], last["p50"], last["p95"], slowest,
+        first["batch_ms"]["p50"], share(each["idle_share"]), load["cpu_s_per_s"], load["connections"],
+        load["senders"], load["sent_mib_per_s"], _said(is_flat(each, fewest), "flat", "not flat"),
+        "failed" if each["failures"] else "equal",
     ]  # fmt: skip
+
+
+def _said(holds: bool | None, yes: str, no: str) -> str | None:
+    return None if holds is None else yes if holds else no

@@ -18,6 +18,7 @@ from fraudstream.check.topic import Record
 
 # Before, the JVM compiles; after, the last rows trickle in.
 _STEADY = (0.2, 0.9)
+_SPREADS = ("events_per_s", "total_per_s", "seconds", "written_per_s")
 # An insert has no row before, so the first id is the row's; a JSON parser takes ten times as long, for millions of
 # messages.
 _ID = re.compile(rb'"id":(\d+)')
@@ -86,10 +87,11 @@ def steady(at_ms: Ints) -> float | None:
 
 
 def summary(runs: Sequence[Mapping[str, Any]], rows: int, broken: Sequence[str]) -> dict[str, Any]:
-    """Of a step: events_per_s, total_per_s and seconds as {median, min, max} of its runs (None of none), medians of
-    cpu_s_per_million by component, message_bytes and bytes_per_event (on the broker's disk), lost and doubled of all
-    runs together, and failures: those of each run, and why a run was `broken` off."""
-    found = {name: spread(run[name] for run in runs) for name in ("events_per_s", "total_per_s", "seconds")}
+    """Of a step: events_per_s, total_per_s, seconds and written_per_s (rows into PostgreSQL, before the connector was
+    there) as {median, min, max} of its runs (None of none), medians of cpu_s_per_million by component, message_bytes
+    and bytes_per_event (on the broker's disk), lost and doubled of all runs together, and failures: those of each run,
+    and why a run was `broken` off."""
+    found = {name: spread(run[name] for run in runs) for name in _SPREADS}
     sizes = {name: _median([run[name] for run in runs]) for name in ("message_bytes", "bytes_per_event")}
     parts = runs[0]["cpu_s"] if runs else {}
     return {
@@ -109,16 +111,18 @@ def _median(values: Sequence[float]) -> float | None:
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """The steps for a reader; None where there is no figure."""
-    header = ["step", "rows", "steady/s", "min", "max", "total/s", "Connect CPU s/M", "PostgreSQL", "Kafka", "B/event",
-              "B/message", "lost", "doubled"]  # fmt: skip
+    header = ["step", "rows", "written/s", "steady/s", "min", "max", "total/s", "Connect CPU s/M", "PostgreSQL",
+              "Kafka", "B/event", "B/message", "lost", "doubled"]  # fmt: skip
     caption = (
-        "Rows that were written before, brought into the topic by the connector: the median and the spread of the "
-        "runs; steady between 20 and 90 % of the records, by the broker's times. CPU seconds are for a million rows; "
-        "bytes of an event are those on the broker's disk, of a message those before compression."
+        "Rows that were written before (so many a second, by COPY over one connection), brought into the topic by the "
+        "connector: the median and the spread of the runs; steady between 20 and 90 % of the records, by the broker's "
+        "times. CPU seconds are for a million rows; bytes of an event are those on the broker's disk, of a message "
+        "those before compression."
     )
     rows = [
         [
-            step, each["rows"], *(_whole(each["events_per_s"], name) for name in ("median", "min", "max")),
+            step, each["rows"], _whole(each["written_per_s"], "median"),
+            *(_whole(each["events_per_s"], name) for name in ("median", "min", "max")),
             _whole(each["total_per_s"], "median"),
             *(each["cpu_s_per_million"].get(name) for name in ("connect", "postgres", "kafka")),
             each["bytes_per_event"], each["message_bytes"], each["lost"], each["doubled"],

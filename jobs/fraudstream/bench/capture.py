@@ -59,13 +59,14 @@ def measure(home: Path, step: str, rows: int = ROWS, repeats: int = REPEATS) -> 
 
 
 def _run(settings: StackSettings, setup: Setup, name: str, data: Columns) -> dict[str, Any]:
-    """One run's figures (arrivals.arrivals). What it has made is deleted again; after an error the purge does it."""
+    """One run's figures (arrivals.arrivals), and what it cost. What it has made is deleted again; after an error the
+    purge does it."""
     made = connectors_of(setup, name, json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"])
     topic = f"{name}.public.transactions"
     _prepare(settings, topic, setup)
     if not setup.snapshot:
         _start_at_the_end(settings, made)
-    ids = _write(settings, data)
+    ids, written_per_s = _write(settings, data)
     with ThreadPoolExecutor() as pool:  # two connectors begin at the same moment
         starting = pool.map(partial(connect.put_connector, settings), made)
         cpu_s = _watched(settings, topic, len(ids), made)
@@ -75,7 +76,8 @@ def _run(settings: StackSettings, setup: Setup, name: str, data: Columns) -> dic
     stored = _stored_bytes(settings, topic) / max(len(records.ids), 1)
     failures = [*found["failures"], *_traces(settings, made)]
     _clean(settings, topic, made)
-    return {**found, "cpu_s": cpu_s, "bytes_per_event": round(stored, 1), "failures": failures}
+    more = {"written_per_s": written_per_s, "cpu_s": cpu_s, "bytes_per_event": round(stored, 1)}
+    return {**found, **more, "failures": failures}
 
 
 def _prepare(settings: StackSettings, topic: str, setup: Setup) -> None:
@@ -108,18 +110,22 @@ def _start_at_the_end(settings: StackSettings, made: Sequence[Mapping[str, Any]]
         connect.stop_connector(settings, each["name"])
 
 
-def _write(settings: StackSettings, data: Columns) -> Ints:
-    """COPY the data into the table, in the transactions of the exercise's producer. Returns the ids in the table."""
-    table = rows_of(data)
-    options = pyarrow.csv.WriteOptions(include_header=False)
+def _write(settings: StackSettings, data: Columns) -> tuple[Ints, float]:
+    """COPY the data into the table, in the transactions of the exercise's producer. The ids in the table, and the rows
+    a second."""
+    table, options = rows_of(data), pyarrow.csv.WriteOptions(include_header=False)
+    parts = []
+    for begin in range(0, len(data), ROWS_PER_TRANSACTION):
+        parts.append(io.BytesIO())
+        pyarrow.csv.write_csv(table.slice(begin, ROWS_PER_TRANSACTION), parts[-1], options)
+        parts[-1].seek(0)
     connection = psycopg2.connect(settings.dsn("app"))
     try:
-        for begin in range(0, len(data), ROWS_PER_TRANSACTION):
-            buffer = io.BytesIO()
-            pyarrow.csv.write_csv(table.slice(begin, ROWS_PER_TRANSACTION), buffer, options)
-            buffer.seek(0)
+        began = time.monotonic()
+        for part in parts:
             with connection, connection.cursor() as cursor:
-                cursor.copy_expert(f"COPY public.transactions ({_COLUMNS}) FROM STDIN (FORMAT csv)", buffer)
+                cursor.copy_expert(f"COPY public.transactions ({_COLUMNS}) FROM STDIN (FORMAT csv)", part)
+        seconds = time.monotonic() - began
     finally:
         connection.close()
     with postgres.cursor(settings) as cursor:
@@ -128,7 +134,7 @@ def _write(settings: StackSettings, data: Columns) -> Ints:
         cursor.execute("CHECKPOINT")
         cursor.execute("SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM public.transactions")
         ((ids,),) = cursor.fetchall()
-    return np.array(ids, np.int64)
+    return np.array(ids, np.int64), round(len(ids) / seconds, 1)
 
 
 def rows_of(data: Columns) -> pa.Table:

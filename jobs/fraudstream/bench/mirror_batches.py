@@ -1,4 +1,5 @@
-"""python -m fraudstream.bench.mirror_batches: fill the mirror's tables by its own batch function, then time batches."""
+"""python -m fraudstream.bench.mirror_batches: fill the mirror's tables by its own batch function, then time batches and
+the upkeep between them."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 from delta.tables import DeltaTable
@@ -38,9 +40,11 @@ from fraudstream.cdc.columns import RECORD_COLUMNS, connector_events
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.session import build_session
 from fraudstream.streams.mirror import TABLES, mirror_batch
+from fraudstream.streams.upkeep import look_after
 
-_COPIED = "numTargetRowsCopied"
-_COMPACTION = "'delta.autoOptimize.autoCompact' = 'true'"
+_COPIED = "cast(operationMetrics.numTargetRowsCopied as long) as copied"
+# Nothing here becomes an hour old, as files are that conf/ has deleted: then no deleting would be measured.
+_KEEP = "0 seconds"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,31 +62,60 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _measured(spark: SparkSession, pipeline: Pipeline, load: Load, folder: Path) -> dict[str, Any]:
     data = columns(DataSet(events=load.rows))
-    rows = no_rows(data)
-    mirror = mirror_batch(spark, pipeline, "bench")
-    for name in TABLES if load.compacted else ():
-        spark.sql(f"ALTER TABLE delta.`{pipeline.table(name)}` SET TBLPROPERTIES ({_COMPACTION})")
-    seconds, changes = [], 0
-    for number, batch in enumerate(chain(filling(load), _changes(load, rows))):
-        seconds.append(_timed(spark, mirror, _write(data, rows, batch, folder), number))
-        changes += batch.changes
-        written(rows, batch)
+    mirror = _Mirror(spark, pipeline, data, no_rows(data), folder, mirror_batch(spark, pipeline, "bench"))
+    fill_s = sum(mirror.write(batch) for batch in filling(load))
+    mirror.look_after()
+    random = np.random.default_rng([load.table_rows, load.batch_rows])
+    seconds, added, upkeep_s = [], [], []
+    for number in range(1, WARM + load.batches + 1):
+        before = mirror.files()
+        seconds.append(mirror.write(next_batch(load, mirror.rows, random)))
+        added.append(mirror.files() - before)
+        if number % load.upkeep_every == 0:
+            upkeep_s.append(mirror.look_after())
     table, log = (DeltaTable.forPath(spark, pipeline.table(name)) for name in ("transactions", "transaction_changes"))
-    history = [row.asDict() for row in table.history().select("operation", "operationMetrics").collect()]
-    merges = [int(each["operationMetrics"][_COPIED]) for each in history if each["operation"] == "MERGE"]
+    merges = table.history().where("operation = 'MERGE'").selectExpr(_COPIED).collect()
     return {
-        "fill_s": sum(seconds[: -load.batches - WARM]), "seconds": seconds[-load.batches :],
-        "rows_copied": merges[: load.batches], "compactions": sum(each["operation"] == "OPTIMIZE" for each in history),
-        "expected": {**checksum(rows), "changes": changes},
+        "fill_s": fill_s, "seconds": seconds[WARM:], "files_added": added[WARM:], "upkeep_s": upkeep_s,
+        "trigger_s": pd.Timedelta(pipeline.triggers.mirror_transactions).total_seconds(),
+        "rows_copied": [row.copied for row in merges[: load.batches]],
+        "expected": {**checksum(mirror.rows), "changes": mirror.changes},
         "found": {**table.toDF().selectExpr(*CHECKSUM).collect()[0].asDict(), "changes": log.toDF().count()},
     }  # fmt: skip
 
 
-def _changes(load: Load, rows: Rows) -> Iterator[Batch]:
-    """The batches after the filling; each is planned once `rows` have the one before."""
-    random = np.random.default_rng([load.table_rows, load.batch_rows])
-    for _ in range(WARM + load.batches):
-        yield next_batch(load, rows, random)
+@dataclass
+class _Mirror:
+    """The mirror's tables, written by its own function; `rows` and `changes` are what they must hold."""
+
+    spark: SparkSession
+    pipeline: Pipeline
+    data: Columns
+    rows: Rows
+    folder: Path
+    function: Callable[[DataFrame, int], None]
+    changes: int = 0
+    batches: int = 0
+
+    def write(self, batch: Batch) -> float:
+        """Seconds that the function takes for a batch."""
+        records = _write(self.data, self.rows, batch, self.folder)
+        seconds = _timed(self.spark, self.function, records, self.batches)
+        self.batches += 1
+        self.changes += batch.changes
+        written(self.rows, batch)
+        return seconds
+
+    def look_after(self) -> float:
+        """Seconds that the upkeep of all three tables takes, in which the mirror waits."""
+        began = time.monotonic()
+        for name in TABLES:
+            look_after(self.spark, self.pipeline.table(name), _KEEP)
+        return time.monotonic() - began
+
+    def files(self) -> int:
+        """How many files of rows there are on the disk, those that were replaced among them."""
+        return sum(1 for name in TABLES for _ in Path(self.pipeline.table(name)).glob("*.parquet"))
 
 
 def _write(data: Columns, rows: Rows, batch: Batch, folder: Path) -> Path:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fraudstream.alerts import format_cents
 from fraudstream.bench.dataset import PARTITIONS, Columns, Ints
 from fraudstream.bench.messages import values
+from fraudstream.input.plan import REACH
 
 Flags = npt.NDArray[np.bool_]
 
@@ -33,12 +34,12 @@ class Load:
     table_rows: int
     batch_rows: int = 60_000
     """By default what 30 s bring at 2,000 rows/s."""
-    batches: int = 7
+    batches: int = 18
     """Measured, after WARM others."""
-    recent: bool = False
-    """Updates and deletes are of the rows inserted last, as many as a batch inserts, not spread over all."""
-    compacted: bool = False
-    """Whether the tables have the property delta.autoOptimize.autoCompact, which the project's own have not."""
+    upkeep_every: int = 20
+    """Batches from one upkeep of the tables to the next; by default those of conf/'s 10 minutes, one in 30 s."""
+    spread: bool = False
+    """Updates and deletes are of any row in the table, not of the last ones and the batch's own as in the input."""
 
     @property
     def updates(self) -> int:
@@ -100,10 +101,12 @@ def filling(load: Load) -> Iterator[Batch]:
 
 def next_batch(load: Load, rows: Rows, random: np.random.Generator) -> Batch:
     """The next batch of the load. A row is deleted at most once, and none that is ever updated."""
-    reach = np.arange(rows.existing - load.inserts if load.recent else 0, rows.existing)
+    inserts = np.arange(rows.existing, rows.existing + load.inserts)
+    recent = np.arange(max(rows.existing - REACH, 0), rows.existing + load.inserts)
+    reach = np.arange(rows.existing) if load.spread else recent
     doomed = reach % _DELETED_EVERY == _DELETED_EVERY - 1
     return Batch(
-        np.arange(rows.existing, rows.existing + load.inserts),
+        inserts,
         np.sort(random.choice(reach[~doomed], load.updates, replace=False)),
         np.sort(random.choice(reach[doomed & ~rows.deleted[reach]], load.deletes, replace=False)),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import ablation, agents, arrivals, capture, growth, latency, mirror, setups
+from fraudstream.bench import ablation, agents, arrivals, capture, direct, growth, latency, mirror, setups
 from fraudstream.bench.tables import Table
 from fraudstream.stack.settings import StackSettings
 
@@ -22,6 +22,8 @@ class Part:
 
 
 def _latency(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
+    if step == direct.STEP:
+        return direct.measure(home / "direct")
     return latency.measure(user, home / "latency", latency.STEPS[step])
 
 
@@ -46,7 +48,7 @@ def _ablation(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
 
 
 _ALL = (
-    Part("latency", tuple(latency.STEPS), _latency),
+    Part("latency", (*latency.STEPS, direct.STEP), _latency),
     Part("capture", tuple(setups.STEPS), _capture),
     Part("mirror", tuple(mirror.STEPS), _mirror),
     Part("growth", tuple(growth.STEPS), _growth),

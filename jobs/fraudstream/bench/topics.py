@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from fraudstream.bench import dataset, fill, messages, truth
+from fraudstream.bench.broker import broker, own_settings
 from fraudstream.bench.dataset import PARTITIONS, DataSet
 from fraudstream.bench.processes import program, python_module, require_success
 from fraudstream.bench.truth import Truth, expected, read_truth, write_truth
@@ -37,6 +38,14 @@ class Topic:
     def name(self) -> str:
         """The topic's name."""
         return self.data.topic
+
+
+@contextlib.contextmanager
+def serving(home: Path, data: DataSet) -> Iterator[tuple[StackSettings, Topic]]:
+    """The benchmark's broker at work, with the data set's topic; says so where it must be filled first."""
+    settings = own_settings(home)
+    with broker(settings):
+        yield settings, filled(settings, data, lambda text: print(text, flush=True))
 
 
 def filled(settings: StackSettings, data: DataSet, say: Callable[[str], None]) -> Topic:

@@ -1,4 +1,5 @@
-"""How long an alert takes after the commit of its change, in all and by stage: capture, broker, waiting, rule."""
+"""How long an alert takes after the commit of its change, in all and by stage: capture, broker, waiting, rule. Times of
+records are those at which the broker took them, where it stamps them (stack.kafka.stamp_arrivals)."""
 
 from __future__ import annotations
 
@@ -14,11 +15,16 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.float64]
 STAGES = {
     "commit_to_capture": "commit to Debezium's reading",
-    "capture_to_topic": "to the topic",
-    "topic_to_batch": "to its micro-batch's begin",
-    "batch_to_alert": "to the alert in Kafka",
+    "capture_to_topic": "to the topic's log",
+    "topic_to_batch": "to its batch's begin",
+    "batch_to_work": "planning",
+    "work_to_alert": "read, rule and sink",
 }
-"""The stages in their order, with their names in a report."""
+"""The stages in their order, with their names in a report. A record is in the log before its transaction is committed
+there, and nobody may read it until then: that is part of the wait for a batch. Rule and sink are one stage, since a
+task sends its alerts while it judges; Spark times both together (addBatch)."""
+BEFORE_WORK = ("latestOffset", "walCommit", "getBatch", "queryPlanning")
+"""Spark's stages of a micro-batch until its tasks are started."""
 _KEPT = 500_000
 
 
@@ -45,9 +51,11 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Batch:
-    """When a micro-batch began (epoch ms), and behind which offset of each partition it ended."""
+    """When a micro-batch began and when, planned, its work did (epoch ms), and behind which offset of each partition it
+    ended."""
 
     began: float
+    worked: float
     ends: Mapping[int, int]
 
 
@@ -104,41 +112,41 @@ class Latencies:
 
 def stages(alerts: Latencies, batches: Sequence[Batch], window: tuple[float, float]) -> dict[str, int | None]:
     """Median ms of each of STAGES, of the alerts on changes committed in the window (epoch seconds) of which all is
-    known; they need not add up to the median of the whole. Without batches (a rule in real time) `topic_to_batch` is
-    None, and what follows the topic is all `batch_to_alert`."""
+    known; they need not add up to the median of the whole. Without batches (a rule in real time) nothing waits for one
+    or is planned (None), and what follows the topic is all `work_to_alert`."""
     at, total, capture, arrived = (
         np.array(each) for each in (alerts.at, alerts.total, alerts.capture, alerts.arrived)
     )  # fmt: skip
     captured = at - total + capture
-    began = _begun(alerts, batches) if batches else arrived
-    durations = (capture, arrived - captured, began - arrived, at - began)
+    began, worked = _begun(alerts, batches) if batches else (arrived, arrived)
+    durations = (capture, arrived - captured, began - arrived, worked - began, at - worked)
     committed = alerts.committed()
     chosen = (committed >= window[0]) & (committed < window[1]) & ~np.isnan(sum(durations))
     if not chosen.any():
         return dict.fromkeys(STAGES)
-    found = {
+    found: dict[str, int | None] = {
         name: round(float(np.median(each[chosen]))) for name, each in zip(STAGES, durations, strict=True)
-    }  # fmt: skip
-    return {name: None if name == "topic_to_batch" and not batches else value for name, value in found.items()}
+    }
+    return found if batches else {**found, "topic_to_batch": None, "batch_to_work": None}
 
 
 def since_record(alerts: Latencies, window: tuple[float, float]) -> Numbers:
-    """ms from the record's stamp in the topic to the alert's in Kafka, of the alerts on changes committed in the window
-    (epoch seconds) whose record was seen."""
+    """ms from the record's stamp in its topic to the alert's, of the alerts on changes committed in the window (epoch
+    seconds) whose record was seen."""
     committed, waited = alerts.committed(), np.array(alerts.at) - np.array(alerts.arrived)
     chosen: Numbers = waited[(committed >= window[0]) & (committed < window[1]) & ~np.isnan(waited)]
     return chosen
 
 
 def _begun(alerts: Latencies, batches: Sequence[Batch]) -> Numbers:
-    """When each alert's batch began, epoch ms; NaN for one that is not known."""
+    """When each alert's batch began and when its work did, epoch ms, in two rows; NaN for a batch that is not known."""
     partitions, offsets = np.array(alerts.partition), np.array(alerts.offset)
-    began = np.array([*(batch.began for batch in batches), np.nan])
-    found: Numbers = np.full(len(offsets), np.nan)
+    moments = np.array([*((batch.began, batch.worked) for batch in batches), (np.nan, np.nan)]).T
+    found: Numbers = np.full((2, len(offsets)), np.nan)
     for partition in np.unique(partitions):
         ends = np.array([batch.ends.get(int(partition), 0) for batch in batches])
         own = partitions == partition
-        found[own] = began[np.searchsorted(ends, offsets[own], side="right")]
+        found[:, own] = moments[:, np.searchsorted(ends, offsets[own], side="right")]
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from fraudstream.check.latency import Batch, Latencies, Stamps, epoch_ms
+from fraudstream.check.latency import BEFORE_WORK, Batch, Latencies, Stamps, epoch_ms
 from fraudstream.check.topic import consumer_settings, partitions_of
 from fraudstream.config import Pipeline
 from fraudstream.errors import StackError
@@ -115,7 +115,8 @@ class Progress:
             if line.get("duration_ms") is not None:
                 self.durations.append((line["at"], line["duration_ms"], counts.get("read", 0)))
             if (began := epoch_ms(line.get("began_at"))) is not None:
-                self.begun.append(Batch(began, {int(number): end for number, end in line["end"].items()}))
+                worked = began + sum(line["stages_ms"].get(stage, 0) for stage in BEFORE_WORK)
+                self.begun.append(Batch(began, worked, {int(number): end for number, end in line["end"].items()}))
 
 
 _COUNTS = (

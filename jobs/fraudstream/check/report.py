@@ -34,6 +34,8 @@ class Run:
     produced: tuple[float, float]
     """First and last commit."""
     stack_start_s: float
+    submitted: float
+    """When Spark was started."""
     spark_start_s: float
     samples: Sequence[Sample]
     alerts: Mapping[str, Latencies]

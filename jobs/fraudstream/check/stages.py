@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from confluent_kafka.admin import NewTopic
 
-from fraudstream.check.children import job
+from fraudstream.check.children import Child, job
 from fraudstream.check.live import live_view
 from fraudstream.check.observe import ARCHIVE, MIRROR, Observer
 from fraudstream.check.once import Interrupted
@@ -32,11 +32,13 @@ from fraudstream.stack.settings import StackSettings
 _SHARES = ("--update-share", "0.01", "--delete-share", "0.002")
 # Users that no profile has: their rows warm the queries up (a first batch compiles and starts Python workers for
 # 5 to 15 s) and raise no alert.
-_WARM_USERS = range(2_000_001, 2_000_017)
+_WARM_ROWS = [(user, "1.00") for user in range(2_000_001, 2_000_017)]
+# Another one, whose last payment is over any limit: far above the others, the last of many, and large.
+_ALARMING_ROWS = [*[(2_000_017, "1.00")] * 25, (2_000_017, "4999.00")]
 _METER_S = 10.0
-_WARM = """
+_INSERT = """
     INSERT INTO public.transactions (user_id, amount, card_type, merchant_id)
-    SELECT user_id, 1.00, 'VISA', 1 FROM unnest(%s) AS user_id
+    SELECT user_id, amount, 'VISA', 1 FROM unnest(%s::int[], %s::numeric[]) AS rows (user_id, amount)
     RETURNING id, user_id, amount::text, card_type, merchant_id, created_at
 """
 
@@ -53,6 +55,8 @@ class Options:
     """Of rules other than those of conf/."""
     config_file: Path | None = None
     """Of a configuration other than that of conf/."""
+    alarming: bool = False
+    """Whether there are rows to alert on, for the rules of the exercise, before Spark starts."""
 
 
 Check = Callable[[Path, Path], dict[str, Any]]
@@ -68,20 +72,18 @@ def run_and_check(
         _say("starting PostgreSQL, Kafka and Connect")
         running.callback(_down, settings)
         stack_start_s = lifecycle.up(settings)
-        _make_topic(settings, pipeline.kafka.transactions_topic)
+        make_topics(settings, pipeline)
+        if options.alarming:
+            _insert(settings, _ALARMING_ROWS)
         _say(f"the stack is up after {stack_start_s:.1f} s; starting Spark with {', '.join(names)}")
-        began = time.monotonic()
-        arguments, environment = ["--with", f"{ARCHIVE},{MIRROR}"], {"FRAUDSTREAM_HOME": str(home)}
-        arguments += ["--rules-file", str(options.rules_file)] if options.rules_file else []
-        arguments += ["--config", str(options.config_file)] if options.config_file else []
-        spark = running.enter_context(job("detect_fraud", arguments, home / "spark.log", environment))
+        submitted, spark = time.time(), running.enter_context(_detecting(options, home))
         wait_for_queries(pipeline.progress, [*names, MIRROR, ARCHIVE], spark)
         observer = Observer(pipeline, names, home / "ledger.jsonl")
         running.callback(observer.close)
         with live_view(names) as show:
             watch = Watch(settings, observer, show, spark, pipeline.progress)
             _warm_up(settings, watch)
-            spark_start_s = time.monotonic() - began
+            spark_start_s = time.time() - submitted
             with metering(settings, pipeline, _METER_S) as meter:
                 written_from = _write(options, settings, pipeline, watch, observer)
             _catch_up(watch, observer)
@@ -94,23 +96,32 @@ def run_and_check(
     run = Run(
         options={name: value for name, value in asdict(options).items() if not name.endswith("_file")},
         began=samples[0].at, produced=_produced(watch, written_from),
-        stack_start_s=stack_start_s, spark_start_s=spark_start_s, samples=samples, alerts=observer.alerts,
-        progress=observer.progress,
-        resources=meter.readings,
+        stack_start_s=stack_start_s, submitted=submitted, spark_start_s=spark_start_s, samples=samples,
+        alerts=observer.alerts, progress=observer.progress, resources=meter.readings,
         batched=[rule.name for rule in rules if rule.trigger != "real-time" or not pipeline.triggers.real_time_enabled],
     )  # fmt: skip
     return run, checked
+
+
+def _detecting(options: Options, home: Path) -> AbstractContextManager[Child]:
+    arguments = ["--with", f"{ARCHIVE},{MIRROR}"]
+    arguments += ["--rules-file", str(options.rules_file)] if options.rules_file else []
+    arguments += ["--config", str(options.config_file)] if options.config_file else []
+    return job("detect_fraud", arguments, home / "spark.log", {"FRAUDSTREAM_HOME": str(home)})
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _make_topic(settings: StackSettings, name: str) -> None:
-    """Make the topic that Connect would make with the first change, so that the queries can start before it."""
+def make_topics(settings: StackSettings, pipeline: Pipeline) -> None:
+    """Make the topic that Connect would make with the first change, so that the queries can start before it, and have
+    the broker stamp its records and the alerts: latencies are told by these times."""
+    name = pipeline.kafka.transactions_topic
     topic = NewTopic(name, num_partitions=settings.topic_partitions, replication_factor=1)
     client = kafka.admin(settings)  # the answer does not come to a client that is gone
     client.create_topics([topic])[name].result(30)
+    kafka.stamp_arrivals(settings, [name, pipeline.kafka.alerts_topic])
 
 
 def _down(settings: StackSettings) -> None:
@@ -123,21 +134,26 @@ def _down(settings: StackSettings) -> None:
 
 def _warm_up(settings: StackSettings, watch: Watch) -> None:
     """Write a few harmless rows and wait until every query has had its first batch."""
+    _insert(settings, _WARM_ROWS)
+    watch.until(
+        lambda: "warming up",
+        lambda sample: all(count >= sample.committed for query, count in sample.read.items() if query != ARCHIVE),
+        "the first batches",
+    )
+
+
+def _insert(settings: StackSettings, rows: Sequence[tuple[int, str]]) -> None:
+    """Commit transactions of (user, amount), and note them in the ledger."""
     ledger = Ledger(settings.home / "ledger.jsonl")
     connection = psycopg2.connect(settings.dsn("app"))
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute(_WARM, [list(_WARM_USERS)])
-            rows = cursor.fetchall()
-        ledger.append("committed", [["c", *row, created_at.isoformat()] for *row, created_at in rows])
+            cursor.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
+            written = cursor.fetchall()
+        ledger.append("committed", [["c", *row, created_at.isoformat()] for *row, created_at in written])
     finally:
         connection.close()
         ledger.close()
-    watch.until(
-        lambda: "warming up",
-        lambda sample: all(count >= len(rows) for query, count in sample.read.items() if query != ARCHIVE),
-        "the first batches",
-    )
 
 
 def _write(options: Options, settings: StackSettings, pipeline: Pipeline, watch: Watch, observer: Observer) -> float:

@@ -26,7 +26,8 @@ from fraudstream.rulebook.windows import LATENESS_US
 
 _FORMAT = 3
 _HEAD = struct.Struct("<BIQ")  # format, bytes of the head in JSON, rows of the log
-_FULL_LOG = 16
+FULL_LOG = 16
+"""Part of its base's rows that a log has at most."""
 
 
 class Bases(Protocol):
@@ -113,7 +114,7 @@ def after(past: Past, rows: Rows, others: Kept, entered: Integers, rule: Rule, b
     new |= {name: column[entered] for name, column in rows.columns.items()}
     log = {name: np.concatenate([column, new[name]]) for name, column in past.log.items()}
     past = replace(past, log=log)
-    if len(log["user"]) * _FULL_LOG <= known:
+    if len(log["user"]) * FULL_LOG <= known:
         return _packed(past)
     united = _compacted(past, rule)
     past = replace(past, log=_nothing_logged(rule), replaced=[*past.replaced, (past.folds, past.name)])

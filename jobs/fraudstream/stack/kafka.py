@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from fraudstream.clients import librdkafka, spark_options
 from fraudstream.errors import StackError
@@ -121,6 +121,16 @@ def wait_ready(settings: StackSettings) -> None:
     if access.ALERTS not in asking.list_topics(timeout=10).topics:
         topic = NewTopic(access.ALERTS, num_partitions=settings.topic_partitions, replication_factor=1)
         asking.create_topics([topic])[access.ALERTS].result(30)
+
+
+def stamp_arrivals(settings: StackSettings, names: Sequence[str]) -> None:
+    """Have the broker stamp the records of these topics when it takes them. Else they have the time of their producer's
+    send, when neither its batch was full nor its transaction committed."""
+    stamped = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
+    topics = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[stamped]) for name in names]
+    asking = admin(settings)  # the answer does not come to a client that is gone
+    for done in asking.incremental_alter_configs(topics).values():
+        done.result(30)
 
 
 def delete_topic(settings: StackSettings, name: str) -> None:

@@ -100,6 +100,8 @@ def start_query(
         progress.store_start(checkpoint, topic_begins(spark, pipeline.kafka, topic))
     start = progress.start_of(checkpoint)
     judges = [_judge(spark, each, pipeline) for each in sorted(rules, key=lambda each: places.index(each.name))]
+    # The query takes it over when it starts, and its checkpoint keeps it.
+    spark.conf.set("spark.sql.shuffle.partitions", str(pipeline.state.partitions))
     if is_columnar(rule, pipeline):
         messages = packed_messages(read_packed(spark, pipeline, rule, start), judges, pipeline)
     else:
