@@ -143,7 +143,10 @@ def test_a_later_report_adds_only_what_those_before_have_not_and_a_failed_one_is
         merged([first, {**second, "failures": ["no alert"]}])
 
 
-_SHOWN = {"total_per_s": 1.0, "cpu_s_per_million": 1.0, "rss_mib": 1, "lines_of_code": 1, "survives": "nothing"}
+_SHOWN = {
+    "total_per_s": 1.0, "cpu_s_per_million": 1.0, "rss_mib": 1, "lines_of_code": 1, "survives": "nothing",
+    "stages_ms": {}, "absent": None, "failed": None, "code": "c", "at": 0, "first_alert_s": 9.0,
+}  # fmt: skip
 
 
 def test_the_page_has_a_row_for_each_need():
