@@ -123,6 +123,17 @@ def test_a_slot_that_is_ahead_is_never_renewed_and_nothing_is_unasked(settings, 
     assert refusal.value.runbook == runbook
 
 
+@pytest.mark.parametrize(
+    ("options", "gap"),
+    [([], "refuse"), (["--accept-gap"], "accept"), (["--renew-slot"], "renew"), (["--from-slot"], "from-slot")],
+)
+def test_each_way_to_close_a_gap_has_its_option(monkeypatch, options, gap):
+    asked = []
+    monkeypatch.setattr(lifecycle, "up", lambda _, connector, wanted: asked.append((connector.stem, wanted)) or 1.0)
+    assert command.main(["up", *options]) == 0
+    assert asked == [("transactions", gap)]
+
+
 def test_no_java_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
