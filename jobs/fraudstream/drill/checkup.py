@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from fraudstream.check.topic import read_topic
 from fraudstream.check.verify import verify
 from fraudstream.drill.rig import CONNECTOR, Rig
 from fraudstream.errors import GuardError
+from fraudstream.input.ledger import read_ledger
 from fraudstream.stack import guard, lifecycle, postgres
 
 _ANY_BYTES = 2**31
+_IDS = re.compile(r"\(ids ([0-9, ]+)\)")
 # Each of about twenty mistakes is judged over them: of 300,000 records it took three minutes.
 _POWER_ROWS = 40_000
 # A table, and the columns that no two of its rows may share.
@@ -96,6 +100,25 @@ def _poison_failures(rig: Rig) -> list[str]:
     return [f"quarantine: {len(missing)} of {len(rig.poison)} poisonous messages are not there: {missing[:5]}"] * bool(
         missing
     )
+
+
+def keep_evidence(rig: Rig, failures: Sequence[str], name: str) -> None:
+    """Keep in the home, for the rows that failures name, what the ledger and the topic have of them, as NAME.jsonl."""
+    ids = {int(number) for failure in failures for found in _IDS.findall(failure) for number in found.split(", ")}
+    if not ids:
+        return
+    kafka = rig.pipeline.kafka
+    with (rig.home / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+        for transaction in read_ledger(rig.ledger, lambda text: None):
+            changes = [change for change in transaction.changes if len(change) > 1 and change[1] in ids]
+            if changes:
+                found = {"ledger": transaction.outcome, "at": transaction.at, "changes": changes}
+                file.write(json.dumps({**found, "of": len(transaction.changes)}) + "\n")
+        for record in read_topic(kafka.bootstrap_servers, rig.topic, kafka.client_options):
+            (arrival,) = arrivals([record], _ANY_BYTES)
+            if arrival.event is not None and arrival.event.row is not None and arrival.event.row.id in ids:
+                place = {"partition": record.partition, "offset": record.offset, "timestamp": record.timestamp}
+                file.write(json.dumps({**place, "value": (record.value or b"").decode()}) + "\n")
 
 
 def note_redelivered(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from fraudstream.drill.checkup import Checkup, check_tables, check_up
+from fraudstream.drill.checkup import Checkup, check_tables, check_up, keep_evidence
 from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError
 from fraudstream.drill.rig import Rig
 from fraudstream.errors import FraudstreamError
@@ -52,6 +52,7 @@ def run_round(
         rig.start()
         _strike_all(rig, faults, random, say, strikes)
         checkup = check_tables(rig) if faults[-1].end else _ended(rig, say)
+        keep_evidence(rig, checkup.failures, f"evidence-{seed}-{number}")
     except Exception as error:
         failures.append(_said(error))
         say(f"  the round ends: {failures[0]}")
