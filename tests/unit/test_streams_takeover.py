@@ -111,9 +111,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[int, int]]]:
     return found
 
 
-@pytest.mark.parametrize("mirrored", [30, 90])
-def test_where_the_topic_has_lost_its_beginning_a_rule_begins_with_the_history_of_it(pipeline, asked, mirrored):
-    begun(pipeline, "mirror_transactions", 0, mirrored)
+def mirrored(pipeline: Pipeline, end: int, start: int = 0, topic_id: str = "an id") -> None:
+    """A mirror that has read the topic from `start` to `end`."""
+    begun(pipeline, "mirror_transactions", 0, end)
+    checkpoint = Path(pipeline.checkpoint("mirror_transactions"))
+    (checkpoint / "start.json").write_text(json.dumps({"0": start, "1": 0}))
+    (checkpoint / "fraudstream.json").write_text(json.dumps({"generation": "g", "topic_id": topic_id}))
+
+
+@pytest.mark.parametrize("end", [30, 90])
+def test_where_the_topic_has_lost_its_beginning_a_rule_begins_with_the_history_of_it(pipeline, asked, end):
+    mirrored(pipeline, end)
     ours = rule("anomaly", factor=3)
     for _ in range(2):  # with a record it begins as without one, and once
         takeover.take_over(None, ours, pipeline)
@@ -124,14 +132,20 @@ def test_where_the_topic_has_lost_its_beginning_a_rule_begins_with_the_history_o
     assert asked == [(ours.version, {0: 30, 1: 0})] * 2
 
 
-def test_a_history_that_the_lake_lacks_refuses_a_rule_with_a_record_until_that_is_forgotten(pipeline, asked):
+@pytest.mark.parametrize(
+    "mirror",
+    [{"end": 29}, {"end": 90, "start": 1}, {"end": 90, "topic_id": "of another"}, None],
+    ids=["behind", "begun later", "of another topic", "none"],
+)
+def test_a_history_that_nothing_tells_refuses_a_rule_with_a_record_until_that_is_forgotten(pipeline, asked, mirror):
     ours = rule("anomaly", factor=3)
-    begun(pipeline, "mirror_transactions", 0, 29)
+    if mirror:
+        mirrored(pipeline, **mirror)
     takeover.take_over(None, ours, pipeline)  # without a record it begins with what the topic has
     assert asked == []
     takeover.take_over(None, ours, pipeline)  # which a driver's death before its first batch does not change
     start_over(pipeline, "anomaly")
-    with pytest.raises(GuardError, match=r"has lost what was before \{0: 30, 1: 0\}.*--forget anomaly") as refusal:
+    with pytest.raises(GuardError, match=r"does not tell all that was before \{0: 30, 1: 0\}.*--forget") as refusal:
         takeover.take_over(None, ours, pipeline)
     assert refusal.value.runbook == "history-gone"
     record.path_of(pipeline.lake, "anomaly").unlink()
@@ -139,9 +153,44 @@ def test_a_history_that_the_lake_lacks_refuses_a_rule_with_a_record_until_that_i
     assert asked == []
 
 
+def test_a_rule_whose_seeds_were_not_made_to_their_end_gets_them_at_the_next_start(pipeline, asked, monkeypatch):
+    ours = rule("anomaly", factor=3)
+    mirrored(pipeline, 100)
+    takeover.take_over(None, ours, pipeline)
+    start_over(pipeline, "anomaly")
+    with monkeypatch.context() as broken:
+        broken.setattr(takeover, "history", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            takeover.take_over(None, ours, pipeline)
+    asked.clear()
+    takeover.take_over(None, ours, pipeline)
+    assert asked == [(ours.version, {0: 30, 1: 0})]
+
+
+def test_a_new_version_that_keeps_more_needs_the_history_that_the_topic_has_lost(pipeline, asked):
+    old, new = rule("anomaly", factor=3, history=50), rule("anomaly", factor=3, history=90)
+    takeover.take_over(None, old, pipeline)
+    begun(pipeline, "anomaly", 0, 60)
+    with pytest.raises(GuardError, match=r"before \{0: 60, 1: 60\}"):
+        takeover.take_over(None, new, pipeline)
+    assert len(record.entries(pipeline.lake, "anomaly")) == 1
+    mirrored(pipeline, 30)  # and from there on the topic tells it
+    takeover.take_over(None, new, pipeline)
+    assert asked == [(new.version, {0: 60, 1: 60})]
+
+
+def test_a_changed_rule_that_begins_at_the_first_records_left_takes_over_at_the_topics_end(pipeline, asked):
+    mirrored(pipeline, 100)
+    takeover.take_over(None, rule("anomaly", factor=3), pipeline)
+    begun(pipeline, "anomaly", 0, 60)
+    start_over(pipeline, "anomaly")
+    takeover.take_over(None, rule("anomaly", factor=2), pipeline)
+    assert since(pipeline, "anomaly") == [{}, ENDS]
+
+
 def test_each_epoch_that_is_alive_gets_the_history_by_its_own_rule(pipeline, asked):
     old, new = rule("anomaly", factor=3, history=50), rule("anomaly", factor=3, history=90)
-    begun(pipeline, "mirror_transactions", 0, 100)
+    mirrored(pipeline, 100)
     takeover.take_over(None, old, pipeline)
     begun(pipeline, "anomaly", 0, 60)
     takeover.take_over(None, new, pipeline)
@@ -149,3 +198,22 @@ def test_each_epoch_that_is_alive_gets_the_history_by_its_own_rule(pipeline, ask
     start_over(pipeline, "anomaly")
     takeover.take_over(None, new, pipeline)
     assert asked == [(old.version, {0: 30, 1: 0}), (new.version, {0: 30, 1: 0})]
+
+
+def test_a_rule_without_state_begins_at_the_first_records_left_without_a_history(pipeline, asked):
+    ours = rule("high_amount", over=4500)
+    takeover.take_over(None, ours, pipeline)
+    start_over(pipeline, "high_amount")
+    takeover.take_over(None, ours, pipeline)
+    assert json.loads(Path(pipeline.checkpoint("high_amount"), "start.json").read_text()) == {"0": 30, "1": 0}
+    assert asked == []
+
+
+def test_rules_that_share_a_query_begin_where_its_first_one_does(pipeline, asked, monkeypatch):
+    pipeline = replace(pipeline, shared_queries={"windows": ["anomaly", "velocity"]})
+    mirrored(pipeline, 100)
+    first, second = rule("anomaly", factor=3), rule("velocity")
+    takeover.take_over(None, first, pipeline)
+    monkeypatch.setattr(takeover, "topic_begins", lambda spark, kafka, topic: {0: 50, 1: 0})
+    takeover.take_over(None, second, pipeline)
+    assert asked == [(first.version, {0: 30, 1: 0}), (second.version, {0: 30, 1: 0})]

@@ -64,11 +64,13 @@ def _refusals(rig: Rig) -> int:
 
 @contextlib.contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[name]
+        os.environ.pop(name)
+        os.environ |= {} if before is None else {name: before}
 
 
 def lost_offsets(rig: Rig, random: Random) -> Struck:
@@ -158,7 +160,7 @@ def lost_log(rig: Rig, random: Random) -> Struck:
     """The slot's log removed by its cap while Connect is down: refused by name; a new slot reads all rows again."""
 
     def lose(slot: str) -> None:
-        rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
+        rig.admin("ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'")
         rig.admin("SELECT pg_reload_conf()")
         doctor, warned = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file), set[Runbook]()
 

@@ -18,6 +18,8 @@ from fraudstream.health.doctor import Doctor
 from fraudstream.health.limits import load_limits
 from fraudstream.stack.processes import TITLES
 
+_STOPS_S = 5.0
+
 
 def freeze(rig: Rig, pids: list[int], what: str, seconds: float, runbook: Runbook | None) -> Struck:
     """Processes stopped for a while, as by a pause of the machine; meanwhile the doctor must say so."""
@@ -25,10 +27,7 @@ def freeze(rig: Rig, pids: list[int], what: str, seconds: float, runbook: Runboo
         raise NotStruckError(f"{what} did not run")
     signal_all(pids, signal.SIGSTOP)
     try:
-        time.sleep(0.2)
-        states = {psutil.Process(pid).status() for pid in pids}
-        if states != {psutil.STATUS_STOPPED}:
-            raise NotStruckError(f"{what} was {', '.join(sorted(states))}")
+        _require_stopped(pids, what)
         limit = time.monotonic() + seconds
         doctor = Doctor(rig.settings, rig.pipeline, load_limits(), rig.rules_file)
         while runbook and not any(each.name == runbook for each in doctor.look()[1]):
@@ -39,6 +38,23 @@ def freeze(rig: Rig, pids: list[int], what: str, seconds: float, runbook: Runboo
         signal_all(pids, signal.SIGCONT)
     said = f"; the doctor said {runbook}" if runbook else ""
     return Struck(f"{what}, pids {pids}, stopped for {seconds:.0f} s{said}")
+
+
+def _require_stopped(pids: list[int], what: str) -> None:
+    """Raises NotStruckError unless all that are still there stand still within some seconds: one may be in a system
+    call that ends first."""
+    limit = time.monotonic() + _STOPS_S
+    while (states := {_status(pid) for pid in pids} - {None}) != {psutil.STATUS_STOPPED}:
+        if time.monotonic() > limit:
+            raise NotStruckError(f"{what} was {', '.join(sorted(filter(None, states)))}")
+        time.sleep(0.05)
+
+
+def _status(pid: int) -> str | None:
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def zombie_driver(rig: Rig, random: Random) -> Struck:

@@ -134,7 +134,10 @@ def huge_transaction(rig: Rig, random: Random) -> Struck:
     write_at_once(rig, _USER + 1000, _HUGE)
     part = random.uniform(0.2, 0.8) * _HUGE
     rig.until(lambda: sum(rig.ends().values()) - before > part, "a part of the transaction")
-    status = Path(f"/proc/{rig.component_pids()['connect']}/status").read_text(encoding="ascii")
+    pid = rig.component_pids().get("connect")
+    if pid is None:
+        raise FraudstreamError(f"Connect has ended in a transaction of {_HUGE:,} rows")
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     peak_mib = int(status.partition("VmHWM:")[2].split()[0]) // 1024
     if peak_mib > _HUGE_RSS_MIB:
         raise FraudstreamError(f"Connect took {peak_mib} MiB for a transaction of {_HUGE:,} rows")

@@ -50,6 +50,7 @@ class Rig:
         self.config, self.rules_file = self.home / "pipeline.yaml", self.home / "rules.yaml"
         self.log = self.home / "driver.log"
         self._seed, self._rate, self._inserts_only = seed, rate, inserts_only
+        # Changes up to a position may have been delivered again, from these offsets on.
         self.redelivered_to, self.redelivered_from = 0, dict[str, int]()
         self.poison: dict[tuple[int, int], bytes] = {}  # unreadable messages, by partition and offset
         self.driver: Child | None = None
@@ -65,8 +66,6 @@ class Rig:
         for folder in self.home.iterdir():
             if folder.is_dir() and folder != self.settings.folder:
                 shutil.rmtree(folder)
-        # Changes up to a position may have been delivered again, from these offsets on.
-        self.redelivered_to, self.redelivered_from = 0, {}
         self._write_files()
         self.pipeline: Pipeline = load_pipeline(self.config)
         self.rules = [rule for rule in load_rules(self.rules_file) if rule.status == "live"]
@@ -281,10 +280,11 @@ class Rig:
         self.stop_driver()
         lifecycle.down(self.settings)
 
-    def until(self, done: Callable[[], bool], waiting_for: str, *, watch: bool = False) -> None:
-        """Wait for a condition; with `watch`, restore what has failed meanwhile. Raises FraudstreamError after four
-        minutes."""
-        limit = time.monotonic() + PATIENCE_S
+    def until(
+        self, done: Callable[[], bool], waiting_for: str, *, watch: bool = False, seconds: float = PATIENCE_S
+    ) -> None:
+        """Wait for a condition; with `watch`, restore what has failed meanwhile. Raises FraudstreamError in the end."""
+        limit = time.monotonic() + seconds
         while True:
             try:
                 if done():
@@ -296,5 +296,5 @@ class Rig:
             if self.feed is not None and self.feed.error is not None:
                 raise FraudstreamError(f"the producer died: {self.feed.error!r}.")
             if time.monotonic() > limit:
-                raise FraudstreamError(f"waited {PATIENCE_S:.0f} s for {waiting_for}; see {self.log}.")
+                raise FraudstreamError(f"waited {seconds:.0f} s for {waiting_for}; see {self.log}.")
             time.sleep(_STEP_S)

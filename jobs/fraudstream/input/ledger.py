@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from fraudstream.errors import FraudstreamError
@@ -35,6 +36,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.inserted = 0
+        self._lock = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -51,10 +53,11 @@ class Ledger:
     def append(self, outcome: Outcome, changes: list[list[Any]]) -> None:
         """Add a transaction; it is in the file when this returns."""
         line = json.dumps({"outcome": outcome, "changes": changes, "at": time.time()}, separators=(",", ":"))
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        if outcome == "committed":
-            self.inserted += sum(change[0] == "c" for change in changes)
+        with self._lock:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            if outcome == "committed":
+                self.inserted += sum(change[0] == "c" for change in changes)
 
     def close(self) -> None:
         """Close the file."""

@@ -110,9 +110,7 @@ def _up(settings: StackSettings, names: Sequence[str], gap: lifecycle.Gap) -> fl
             raise ConfigError(f"no connector {name!r}; the files in {connect.CONNECTORS} are {', '.join(known)}.")
     paths = [connect.CONNECTORS / f"{name}.json" for name in wanted]
     seconds = lifecycle.up(settings, paths[0] if paths else None, gap)
-    for path in paths[1:]:
-        connect.put_connector(settings, path)
-    return seconds
+    return seconds + sum(lifecycle.up(settings, path, gap) for path in paths[1:])
 
 
 def _tell(options: argparse.Namespace, found: object, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.errors import GuardError, Runbook, StackError
-from fraudstream.stack import access, guard, kafka, offsets, postgres
+from fraudstream.stack import access, guard, kafka, postgres
 from fraudstream.stack.artifacts import debezium_plugin
 from fraudstream.stack.processes import explain, pid_of, start, stop, wait_until
 from fraudstream.stack.settings import DOCKER, StackSettings
@@ -132,13 +132,10 @@ def renew_slot(settings: StackSettings, name: str, config: Mapping[str, Any], se
     snapshot of every row. Raises StackError when it fails."""
     limit = time.monotonic() + seconds
     stop_connector(settings, name, seconds)
-    _insist(settings, limit, f"/connectors/{name}/offsets", method="DELETE")
     postgres.drop_slot(settings, guard.slot_of(config)[0])
+    _insist(settings, limit, f"/connectors/{name}/offsets", method="DELETE")
     _insist(settings, limit, f"/connectors/{name}/resume")
     wait_running(settings, name, max(1, limit - time.monotonic()))
-    # Before its first commit a start would take it for one whose offset is gone.
-    while offsets.stored_lsn(settings, name) is None and time.monotonic() < limit:
-        time.sleep(0.2)
 
 
 def stop_connector(settings: StackSettings, name: str, seconds: float = 60) -> None:
@@ -219,8 +216,9 @@ def _head(trace: str) -> str:
 
 
 def restart_failed(settings: StackSettings, name: str) -> None:
-    """Start the connector and its tasks again where they have failed. Does not wait."""
-    _call(settings, "POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
+    """Start the connector and its tasks again where they have failed. Does not wait for them."""
+    path = f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true"
+    _insist(settings, time.monotonic() + _RESTART_S, path, method="POST")
 
 
 def delete_connector(settings: StackSettings, name: str) -> bool:

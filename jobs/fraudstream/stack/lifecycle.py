@@ -24,6 +24,7 @@ __all__ = ["down", "purge", "status", "up"]
 
 TRANSACTIONS = connect.CONNECTORS / "transactions.json"
 _DISK_BYTES = 2 * 1024**3
+_FIRST_OFFSET_S = 60.0
 _HALT = {"connect": connect.halt, "kafka": kafka.halt, "postgres": postgres.halt}
 # What a run writes and what means nothing without the topics that purge deletes.
 _PURGED = ("lake", "checkpoints", "progress", "stack")
@@ -61,6 +62,8 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
             raise
     if connector is not None:
         connect.put_connector(settings, connector, moved=_MOVED.get(gap))
+    if gap == "renew":
+        _await_offsets(settings)
     return time.monotonic() - began
 
 
@@ -115,11 +118,20 @@ def _close_gaps(settings: StackSettings, gap: Gap, begin_anew: Callable[[StackSe
             begin_anew(settings, name, config)
 
 
+def _await_offsets(settings: StackSettings) -> None:
+    """Wait until every connector has stored an offset: before its first one a start would take it for one whose offset
+    is gone."""
+    limit = time.monotonic() + _FIRST_OFFSET_S
+    for name in offsets.stored_connectors(settings):
+        while offsets.stored_lsn(settings, name) is None and time.monotonic() < limit:
+            time.sleep(0.2)
+
+
 def _forget_offset(settings: StackSettings, name: str, config: Config) -> None:
-    """Delete the stored offset and the slot of a connector while Connect is down: killed at any point from here on, it
-    is one that has never begun."""
-    offsets.forget_lsn(settings, name, str(config["topic.prefix"]))
+    """Delete a connector's slot and then its stored offset, while Connect is down: killed between the two its slot is
+    lost, and after them it is one that has never begun."""
     postgres.drop_slot(settings, guard.slot_of(config)[0])
+    offsets.forget_lsn(settings, name, str(config["topic.prefix"]))
 
 
 def _start(settings: StackSettings, missing: list[str], started: list[str], gap: Gap) -> None:

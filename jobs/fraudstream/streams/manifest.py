@@ -58,6 +58,13 @@ def require_mask(checkpoint: str, mask: Mask | None) -> None:
         _refuse_changes(path.parent, stored, masked_with(mask), stored.keys() - {SETTING})
 
 
+def made_of_topic(checkpoint: str) -> str | None:
+    """The id of the topic that the checkpoint was made with; None if it does not say."""
+    path = Path(checkpoint, FILE)
+    found = json.loads(path.read_text(encoding="utf-8")).get("topic_id") if path.exists() else None
+    return None if found is None else str(found)
+
+
 def _write(path: Path, made_with: Mapping[str, str | int]) -> None:
     written = path.with_suffix(".json.new")
     written.write_text(json.dumps(made_with, indent=1), encoding="utf-8")

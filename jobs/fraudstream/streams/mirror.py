@@ -16,7 +16,6 @@ from fraudstream.streams.rule_query import ENTRIES
 from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
 
 TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
-APPENDED = ("transaction_changes", "quarantine")  # a row for a record; the other one's rows are merged
 # Years 1 to 9999: what readers of the tables can show. The exact number stays in created_us.
 _SHOWABLE = "created_at between -62135596800000000 and 253402300799999999"
 

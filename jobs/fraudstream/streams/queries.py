@@ -20,7 +20,7 @@ from fraudstream.streams.bases import bases_of
 from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
 from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new, masked_with
-from fraudstream.streams.mirror import APPENDED, TABLES, mirror_batch
+from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
 from fraudstream.streams.rule_query import Judge, rule_messages
 from fraudstream.streams.seed import stored_seeds
@@ -159,14 +159,17 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
     when its checkpoint is gone but the tables are not: it would append every change a second time."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     topic, checkpoint = pipeline.kafka.transactions_topic, pipeline.checkpoint(MIRROR)
-    start = progress.start_of(checkpoint)
-    if is_new(checkpoint) and not start:
+    if is_new(checkpoint):
         _refuse_filled_tables(spark, pipeline)
     require_not_gone(pipeline, MIRROR, pipeline.table("transactions"))
     generation = claim_checkpoint(checkpoint, _made_from(spark, pipeline, topic))
     for table in TABLES:
         hold_table(pipeline.table(table))
-    records = read_stream(spark, pipeline.kafka, topic, start=start)
+    if not progress.begun_batches(checkpoint) and not progress.start_of(checkpoint):
+        progress.store_start(
+            checkpoint, topic_begins(spark, pipeline.kafka, topic)
+        )  # what the tables tell begins there
+    records = read_stream(spark, pipeline.kafka, topic, start=progress.start_of(checkpoint))
     events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
     function = keeping_up(spark, pipeline, [*TABLES], mirror_batch(spark, pipeline, generation))
     return _start_batches(
@@ -216,11 +219,11 @@ def _start(spark: SparkSession, writer: DataStreamWriter, name: str, pipeline: P
 
 
 def reset(spark: SparkSession, pipeline: Pipeline, query: str) -> None:
-    """Forget what the query has done: its checkpoint and progress, and of the mirror's tables what the topic tells
-    again. It then starts from the beginning of the topic, a rule by the record of its versions; alerts keep their ids,
-    so nothing is doubled. Raises GuardError while another driver runs it."""
+    """Forget what the query has done: its checkpoint and progress, and for the mirror its tables. It then starts from
+    the beginning of the topic, a rule by the record of its versions; alerts keep their ids, so nothing is doubled.
+    Raises GuardError while another driver runs it, and where the mirror's tables tell what the topic has lost."""
     if query == MIRROR:
-        start_tables_over(spark, pipeline, query, pipeline.kafka.transactions_topic, [*TABLES], APPENDED)
+        start_tables_over(spark, pipeline, query, pipeline.kafka.transactions_topic, [*TABLES])
     else:
         start_over(pipeline, query)
 

@@ -6,6 +6,7 @@ stream with the first record behind the history; the state is the same bytes as 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,16 +17,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
+from fraudstream.durable import write_durably
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.fold import state_of
 from fraudstream.rulebook.versions import Version
 from fraudstream.streams import progress
 from fraudstream.streams.frames import read_frame
 from fraudstream.streams.kafka import read_range
-from fraudstream.streams.manifest import require_mask
+from fraudstream.streams.manifest import made_of_topic, require_mask
 from fraudstream.streams.rule_query import bucketed_rows, rule_events
 
 _MIRROR = "mirror_transactions"
+_BEGINNING = "begin.json"
 # The columns of lake/transaction_changes as those of a change event that a history needs.
 _OF_LAKE = {
     "partition": "partition", "offset": "offset", "entry": "entry", "id": "id", "user_id": "user_id",
@@ -88,17 +91,33 @@ def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[
     return None if not parts else parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 
-def is_short(pipeline: Pipeline, rule: Rule, until: Mapping[int, int]) -> bool:
-    """Whether the lake does not have all that a history in front of `until` needs."""
-    mirrored = _mirrored(rule, pipeline)
-    return any(mirrored.get(partition, 0) < offset for partition, offset in until.items())
+def told_by_lake(rule: Rule, pipeline: Pipeline, topic_id: str) -> dict[int, int]:
+    """{partition: offset} up to which lake/transaction_changes tells all that the rule's histories need of the topic of
+    this id, from its first record on; empty if it does not from there."""
+    checkpoint = pipeline.checkpoint(_MIRROR)
+    start = progress.start_of(checkpoint)
+    if not start or any(start.values()) or made_of_topic(checkpoint) != topic_id:
+        return {}
+    return _mirrored(rule, pipeline)
 
 
 def _mirrored(rule: Rule, pipeline: Pipeline) -> dict[int, int]:
-    """{partition: offset} up to which the lake tells of changes what the rule needs."""
-    # It does not tell all that a correction needs.
+    # The lake does not tell all that a correction needs.
     position = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
     return progress.by_number(position)
+
+
+def store_beginning(checkpoint: str, rule: str, start: Mapping[int, int]) -> None:
+    """Note that all seeds of the rule are there with which its query begins at `start`."""
+    folder = seeds_of(checkpoint, rule)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / _BEGINNING, json.dumps({str(number): at for number, at in start.items()}).encode())
+
+
+def beginning_of(checkpoint: str, rule: str) -> dict[int, int]:
+    """Where the rule's query begins with the seeds that are there; empty if that is not noted."""
+    path = seeds_of(checkpoint, rule) / _BEGINNING
+    return progress.by_number(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _of_lake(spark: SparkSession, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame:

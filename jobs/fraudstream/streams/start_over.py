@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from fraudstream.config import Pipeline
@@ -31,31 +30,31 @@ def start_over(pipeline: Pipeline, query: str, tables: Iterable[str] = ()) -> No
         progress.forget(pipeline.progress, name)
     # The rules of a shared query may have had queries of their own, whose checkpoints end here too.
     for folder in (checkpoint, *(f"{pipeline.checkpoints}/{name}" for name in rules), *map(pipeline.table, tables)):
-        if Path(folder).exists():
-            shutil.rmtree(folder)
+        _delete(Path(folder))
     Path(checkpoint).mkdir(parents=True)
 
 
-def start_tables_over(
-    spark: SparkSession, pipeline: Pipeline, query: str, topic: str, tables: Sequence[str], appended: Collection[str]
-) -> None:
-    """Start a query over that alone writes these tables of the lake. They are deleted, unless the topic has lost its
-    beginning: then they keep what it cannot tell again, and the query begins at its first records. Of the `appended`
-    ones the rows of the records that it still has go; the others are merged, which changes nothing when it is repeated.
-    Raises GuardError as start_over."""
+def _delete(folder: Path) -> None:
+    """Delete a folder at once: what a death in the middle leaves has another name, and is never taken for a whole."""
+    gone = folder.with_name(f".{folder.name}.deleted")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.exists():
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+
+def start_tables_over(spark: SparkSession, pipeline: Pipeline, query: str, topic: str, tables: Sequence[str]) -> None:
+    """Start a query over that alone writes these tables of the lake. Raises GuardError where the topic has lost its
+    beginning and one of them is there, which alone still tells of it; and as start_over. Nothing is deleted then."""
     begins = topic_begins(spark, pipeline.kafka, topic) if has_topic(spark, pipeline.kafka, topic) else {}
-    if not any(begins.values()):
-        start_over(pipeline, query, tables)
-        return
-    for table in tables:
-        hold_table(pipeline.table(table))
-    start_over(pipeline, query)
-    is_told = " or ".join(f"(partition = {partition} and offset >= {offset})" for partition, offset in begins.items())
-    for table in appended:
-        if DeltaTable.isDeltaTable(spark, pipeline.table(table)):
-            DeltaTable.forPath(spark, pipeline.table(table)).delete(is_told)
-    # Last: without it, a start on filled tables is refused.
-    progress.store_start(pipeline.checkpoint(query), begins)
+    found = [pipeline.table(table) for table in tables if Path(pipeline.table(table)).exists()]
+    if any(begins.values()) and found:
+        raise GuardError(
+            f"{query} is not started over: {topic} has lost what was before {begins}, and {', '.join(found)} alone "
+            "still tell of it. Move them to another place to keep them, then start over again.",
+            "history-gone",
+        )
+    start_over(pipeline, query, tables)
 
 
 def hold_rule(pipeline: Pipeline, rule: str) -> None:

@@ -134,15 +134,13 @@ def start_table(
     generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
     tables = [table.name, table.quarantine]
     function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
-    start = progress.start_of(pipeline.checkpoint(table.name))
-    writer = read_stream(spark, pipeline.kafka, table.topic, start=start).writeStream.foreachBatch(function)
+    writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=interval)
     return writer.queryName(table.name).option("checkpointLocation", pipeline.checkpoint(table.name)).start()
 
 
 def reset(spark: SparkSession, pipeline: Pipeline, table: CapturedTable) -> None:
-    """Forget what the table's query has done, and the table as far as the topic tells it again: it starts from the
-    beginning of the topic."""
-    tables = [table.name, table.quarantine]
-    start_tables_over(spark, pipeline, table.name, table.topic, tables, appended=[table.quarantine])
+    """Forget the table and what its query has done: it starts from the beginning of the topic. Raises GuardError where
+    the topic has lost that."""
+    start_tables_over(spark, pipeline, table.name, table.topic, [table.name, table.quarantine])

@@ -16,7 +16,15 @@ from fraudstream.streams import progress, record, state_value
 from fraudstream.streams.columnar.query import made_with_reader
 from fraudstream.streams.kafka import topic_id
 from fraudstream.streams.manifest import claim_checkpoint, masked_with
-from fraudstream.streams.seed import history, is_short, seed_states, seeds_of, store_seed
+from fraudstream.streams.seed import (
+    beginning_of,
+    history,
+    seed_states,
+    seeds_of,
+    store_beginning,
+    store_seed,
+    told_by_lake,
+)
 from fraudstream.streams.start_over import hold_rule, require_not_gone
 from fraudstream.streams.topic import topic_begins, topic_ends
 
@@ -50,9 +58,9 @@ def take_over(spark: SparkSession, rule: Rule, pipeline: Pipeline, *, late: bool
         since = _border(rule, known[-1], checkpoint, ends)
         record.require_living(pipeline.lake, rule.name, since, progress.by_number(progress.position(checkpoint)))
         if record.next_epoch(known, rule) != known[-1]["epoch"]:
-            seed(
-                spark, rule, pipeline, record.next_epoch(known, rule), progress.by_number(progress.position(checkpoint))
-            )
+            until = progress.by_number(progress.position(checkpoint))
+            _require_history(spark, rule, pipeline, until)
+            seed(spark, rule, pipeline, record.next_epoch(known, rule), until)
     else:
         since = ends if late and not progress.begun_batches(checkpoint) else {}
         _begin(spark, rule, pipeline, since)
@@ -113,49 +121,75 @@ def _border(rule: Rule, last: record.Entry, checkpoint: str, ends: Mapping[int, 
     border = progress.by_number((progress.planned if is_known else progress.position)(checkpoint))
     # In real time alerts run ahead of the checkpoint; and a query that was reset lies before the last version.
     is_ahead = rule.stateless and border and is_known
-    is_behind = any(border.get(partition, 0) < offset for partition, offset in record.since_of(last).items())
+    since = record.since_of(last)
+    is_behind = any(border.get(partition, 0) < offset for partition, offset in since.items())
+    # One that begins where the topic has lost its beginning: the last version has judged from there on.
+    is_behind |= not progress.begun_batches(checkpoint) and any(border.values()) and border != since
     return dict(ends) if is_ahead or is_behind else border
 
 
 def _begin(spark: SparkSession, rule: Rule, pipeline: Pipeline, since: Mapping[int, int]) -> None:
-    """Prepare the checkpoint of a rule without a record to begin at `since`; empty: at the topic's beginning."""
+    """Prepare the checkpoint of a rule without a record to begin at `since`; empty: at the topic's beginning, with what
+    the lake tells of the records that the topic has lost, if it does."""
     checkpoint = pipeline.checkpoint(rule.name)
-    if not progress.begun_batches(checkpoint):
+    begun = progress.begun_batches(checkpoint)
+    if not begun:
         shutil.rmtree(seeds_of(checkpoint, rule.name), ignore_errors=True)
-        Path(checkpoint, progress.START).unlink(missing_ok=True)
-        if not since and (start := _beginning(spark, rule, pipeline)):
-            # Where the lake does not have all that was before, nobody has promised it: the topic's history begins.
-            _begin_at(spark, rule, pipeline, start, {} if is_short(pipeline, rule, start) else {0: rule})
+        if not _others_begin(rule, pipeline):
+            Path(checkpoint, progress.START).unlink(missing_ok=True)
     if since:
-        progress.store_start(checkpoint, since)
-        seed(spark, rule, pipeline, 0, since)
+        _begin_at(spark, rule, pipeline, since, {0: rule})
+    elif not begun and any((start := _beginning(spark, rule, pipeline)).values()):
+        _begin_at(spark, rule, pipeline, start, {} if _lacks_history(spark, rule, pipeline, start) else {0: rule})
 
 
 def _begin_again(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> None:
     """Prepare the new checkpoint of a rule with a record to begin at the first records that the topic still has, as if
-    it had judged those before. Raises GuardError where the lake does not tell of all of those."""
+    it had judged those before. Raises GuardError where nothing tells all of those."""
     checkpoint = pipeline.checkpoint(rule.name)
-    if rule.stateless or progress.begun_batches(checkpoint) or seeds_of(checkpoint, rule.name).exists():
+    if progress.begun_batches(checkpoint):
         return
-    start = progress.by_number(progress.start_of(checkpoint)) or _beginning(spark, rule, pipeline)
-    if not start:
+    start = _beginning(spark, rule, pipeline)
+    if not any(start.values()) or beginning_of(checkpoint, rule.name) == start:
         return
-    if is_short(pipeline, rule, start):
-        raise GuardError(
-            f"{rule.name}: {pipeline.kafka.transactions_topic} has lost what was before {start}, and "
-            f"{pipeline.table('transaction_changes')} does not tell all of it, so histories would be short and alerts "
-            "others. Have mirror_transactions catch up (its --reset keeps what the topic has lost), or begin without "
-            f"them: --forget {rule.name}.",
-            "history-gone",
-        )
+    _require_history(spark, rule, pipeline, start)
     versions = record.versions(pipeline.lake, rule.name, start)
     _begin_at(spark, rule, pipeline, start, {version.epoch: version.rule for version in versions})
 
 
+def _others_begin(rule: Rule, pipeline: Pipeline) -> bool:
+    """Whether a rule that shares the query has seeds for where it begins."""
+    checkpoint = pipeline.checkpoint(rule.name)
+    sharing = pipeline.judged_by(pipeline.query_of(rule.name))
+    return any(beginning_of(checkpoint, other) for other in sharing if other != rule.name)
+
+
 def _beginning(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> dict[int, int]:
-    """Where the topic begins, if it has lost records that a rule with state must know; else empty."""
-    begins = {} if rule.stateless else topic_begins(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
-    return begins if any(begins.values()) else {}
+    """Where a query without a batch begins: as its checkpoint says, else at the topic's first records."""
+    start = progress.by_number(progress.start_of(pipeline.checkpoint(rule.name)))
+    return start or topic_begins(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
+
+
+def _lacks_history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[int, int]) -> bool:
+    """Whether neither the lake nor the topic has all that lies before these offsets, and the rule needs it."""
+    if rule.stateless:
+        return False
+    topic = pipeline.kafka.transactions_topic
+    told = told_by_lake(rule, pipeline, topic_id(spark, pipeline.kafka, topic))
+    begins = topic_begins(spark, pipeline.kafka, topic)
+    lacking = (told.get(number, 0) < min(offset, begins.get(number, 0)) for number, offset in until.items())
+    return any(lacking)
+
+
+def _require_history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[int, int]) -> None:
+    if _lacks_history(spark, rule, pipeline, until):
+        raise GuardError(
+            f"{rule.name}: {pipeline.kafka.transactions_topic} has lost its beginning, and "
+            f"{pipeline.table('transaction_changes')} does not tell all that was before {dict(until)}, so histories "
+            "would be short and alerts others. Have mirror_transactions catch up if it has read the topic from its "
+            f"first record, or begin with the histories that are left: --forget {rule.name}.",
+            "history-gone",
+        )
 
 
 def _begin_at(
@@ -164,9 +198,10 @@ def _begin_at(
     """Keep with a rule's new checkpoint where it begins, and its states of these epochs there."""
     checkpoint = pipeline.checkpoint(rule.name)
     progress.store_start(checkpoint, start)
-    seeds_of(checkpoint, rule.name).mkdir(parents=True, exist_ok=True)
     for epoch, rule_of_epoch in epochs.items():
         seed(spark, rule_of_epoch, pipeline, epoch, start)
+    # Last: without it all is done again.
+    store_beginning(checkpoint, rule.name, start)
 
 
 def seed(spark: SparkSession, rule: Rule, pipeline: Pipeline, epoch: int, until: Mapping[int, int]) -> None:
