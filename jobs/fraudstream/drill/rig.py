@@ -12,12 +12,12 @@ from typing import Any
 
 import psutil
 import psycopg2
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import NewTopic, OffsetSpec
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import NewTopic
 
 from fraudstream.check.children import Child, start_job
-from fraudstream.check.topic import consumer_settings
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline, write_variant
+from fraudstream.drill import positions
 from fraudstream.drill.feed import Feed
 from fraudstream.errors import FraudstreamError, StackError
 from fraudstream.rulebook.catalog import load_rules
@@ -25,7 +25,6 @@ from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
 from fraudstream.stack.processes import COMPONENTS, pid_of
 from fraudstream.stack.queries import query_states
 from fraudstream.stack.settings import StackSettings
-from fraudstream.streams import progress
 
 ARCHIVE, MIRROR = "archive_alerts", "mirror_transactions"
 CONNECTOR = lifecycle.TRANSACTIONS.stem
@@ -36,7 +35,6 @@ _TRIGGERS = {
     "triggers.mirror_transactions": "5 seconds",
 }
 _STEP_S = 0.1
-_MARKERS = 50
 PATIENCE_S = 240.0
 
 
@@ -136,6 +134,14 @@ class Rig:
         except FraudstreamError:
             return False
 
+    def _is_capturing(self) -> bool:
+        """Whether the connector has not failed, as far as Connect answers."""
+        try:
+            state = connect.connector_status(self.settings, CONNECTOR)
+        except StackError:
+            return True
+        return "FAILED" not in (state["connector"], *state["tasks"])
+
     def stop_driver(self) -> None:
         """Stop the driver, however it is."""
         if self.driver is not None:
@@ -187,38 +193,16 @@ class Rig:
 
     def ends(self, topic: str = "") -> dict[str, int]:
         """{partition: offset behind its last committed record} of a topic, by default that of the transactions."""
-        name, client = topic or self.topic, kafka.admin(self.settings)
-        parts = [
-            TopicPartition(name, number) for number in client.list_topics(name, timeout=10).topics[name].partitions
-        ]
-        found = client.list_offsets({part: OffsetSpec.latest() for part in parts}, request_timeout=10)
-        return {str(part.partition): future.result().offset for part, future in found.items()}
+        return positions.ends(self.settings, topic or self.topic)
 
     def behind(self, queries: list[str], ends: dict[str, int]) -> list[str]:
-        """Those of the queries that have not committed all records below `ends`."""
-        return [query for query in queries if self._is_behind(query, ends)]
-
-    def _is_behind(self, query: str, ends: dict[str, int]) -> bool:
-        topic = self.pipeline.kafka.alerts_topic if query == ARCHIVE else self.topic
-        position = progress.position(self.pipeline.checkpoint(query))
-        left = {part: (position.get(part, 0), end) for part, end in ends.items() if position.get(part, 0) < end}
-        # A real-time query stops behind the last record, before the marker that ends its transaction.
-        return any(
-            end - begin > _MARKERS or self._has_record(topic, part, begin) for part, (begin, end) in left.items()
-        )
-
-    def _has_record(self, topic: str, partition: str, begin: int) -> bool:
-        """Whether a committed record stands in the partition at `begin` or behind it."""
-        consumer = Consumer(
-            {**consumer_settings(self.settings.bootstrap, self.pipeline.kafka.client_options), "log_level": 0},
-            logger=kafka.quiet_logger(),
-        )
-        try:
-            consumer.assign([TopicPartition(topic, int(partition), begin)])
-            message = consumer.poll(10)
-            return message is None or message.error() is None
-        finally:
-            consumer.close()
+        """Those of the queries that have not committed all records below `ends` of the topic that they read."""
+        topics = {ARCHIVE: self.pipeline.kafka.alerts_topic}
+        return [
+            query
+            for query in queries
+            if positions.is_behind(self.settings, self.pipeline, query, topics.get(query, self.topic), ends)
+        ]
 
     def await_judged(self, ends: dict[str, int]) -> None:
         """Wait until every rule has committed what lies before `ends`."""
@@ -291,7 +275,7 @@ class Rig:
                     return
             except KafkaException:
                 pass  # the broker is on its way
-            if watch and not self.is_driving():
+            if watch and not (self.is_driving() and self._is_capturing()):
                 self.restore()
             if self.feed is not None and self.feed.error is not None:
                 raise FraudstreamError(f"the producer died: {self.feed.error!r}.")
