@@ -170,7 +170,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        # On a thread of its own: the one that is interrupted may hold the event's lock, in wait.
+        threading.Thread(target=stop.set, daemon=True).start()
         restore()
 
     for number in former:
