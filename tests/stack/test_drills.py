@@ -1,4 +1,4 @@
-"""Three drills on a pipeline under load: the driver killed, Connect killed, a checkpoint deleted."""
+"""Three drills on a pipeline under load: the driver, Connect and a Python worker are killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fraudstream.drill.rounds import ENOUGH_ROWS, run_round
 from fraudstream.stack.settings import free_ports, load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.alone, pytest.mark.timeout(900)]
-DRILLS = ("kill_driver", "kill_connect", "checkpoint_deleted")
+DRILLS = ("kill_driver", "kill_connect", "kill_worker")
 
 
 def test_three_drills_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
