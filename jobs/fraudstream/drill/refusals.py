@@ -32,6 +32,7 @@ def refused_starts(rig: Rig, random: Random) -> Struck:
         with mistake(rig) as config:
             refused(rig, "detect_fraud", config, (runbook,), "--with", f"{ARCHIVE},{MIRROR}")
     _without_identity(rig)
+    rig.stop_driver()
     rule = rig.rules[0].name
     record.path_of(rig.pipeline.lake, rule).write_bytes(b"{")
     refused(rig, "detect_fraud", rig.config, ("rule-record",), "--with", f"{ARCHIVE},{MIRROR}")
