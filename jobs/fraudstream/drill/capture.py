@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +12,8 @@ from random import Random
 from secrets import token_hex
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired, require_named, write_at_once
+from fraudstream.drill.means import kill_connect, repaired, require_named, write_at_once
 from fraudstream.drill.rig import CONNECTOR, MIRROR, Rig
-from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, GuardError, Runbook
 from fraudstream.health.doctor import Doctor
 from fraudstream.health.limits import load_limits
@@ -91,9 +89,7 @@ def lost_offsets(rig: Rig, random: Random) -> Struck:
 
 def lost_configs(rig: Rig, random: Random) -> Struck:
     """Connect's configurations deleted while it is down: it knows no connector, and `make up` registers it again."""
-    pid = rig.component_pids()["connect"]
-    signal_all([pid], signal.SIGKILL)
-    killed([pid])
+    pid, _ = kill_connect(rig)
     kafka.delete_topic(rig.settings, offsets.CONFIGS)
     if offsets.stored_connectors(rig.settings):
         raise NotStruckError("the configurations are still there")
@@ -139,9 +135,7 @@ def kill_in_snapshot(rig: Rig, random: Random) -> Struck:
         starting = threading.Thread(target=_begin_snapshot, args=(rig, number == 0), daemon=True)
         starting.start()
         rig.until(lambda: sum(rig.ends().values()) - before >= share * rows, "a part of the snapshot")  # noqa: B023
-        pid = rig.component_pids()["connect"]
-        signal_all([pid], signal.SIGKILL)
-        killed([pid])
+        pid, _ = kill_connect(rig)
         starting.join(120)
         found = sum(rig.ends().values()) - before
         if found >= rows:
@@ -184,9 +178,7 @@ def lost_log(rig: Rig, random: Random) -> Struck:
 
 def _without_connect(rig: Rig, act: Callable[[str], None], runbook: Runbook) -> str:
     """Kill Connect, let rows go on, act on its slot, and require that the start is refused with this name."""
-    pid = rig.component_pids()["connect"]
-    signal_all([pid], signal.SIGKILL)
-    killed([pid])
+    pid, _ = kill_connect(rig)
     before = rig.written()
     slot, _ = guard.slot_of(json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"])
     rig.until(lambda: not any(each["active"] for each in postgres.slots(rig.settings)), "the end of its session")

@@ -4,14 +4,17 @@ of the doctor, a disk with little room."""
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fraudstream.check.children import Child
-from fraudstream.drill.fault import NotMadeError
+from fraudstream.drill.fault import NotMadeError, NotStruckError
 from fraudstream.drill.rig import Rig
+from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.health.doctor import Doctor
 from fraudstream.health.limits import load_limits
@@ -50,6 +53,15 @@ def repaired(rig: Rig, parts: str) -> str:
     if repairing.process.returncode:
         raise FraudstreamError(f"the repair left something open: {repairing.last_words()}")
     return str(repairing.log.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
+
+
+def kill_connect(rig: Rig) -> tuple[int, float]:
+    """Kill Connect; its pid, and when (monotonic). Raises NotStruckError when it does not end."""
+    pid, since = rig.component_pids()["connect"], time.monotonic()
+    signal_all([pid], signal.SIGKILL)
+    if not killed([pid]):
+        raise NotStruckError("Connect did not end")
+    return pid, since
 
 
 def write_at_once(rig: Rig, first_user: int, rows: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +15,8 @@ from confluent_kafka import Producer
 
 from fraudstream.check.redeliver import redelivering
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
-from fraudstream.drill.means import repaired, require_named, write_at_once
+from fraudstream.drill.means import kill_connect, repaired, require_named, write_at_once
 from fraudstream.drill.rig import MIRROR, Rig
-from fraudstream.drill.signals import killed, signal_all
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack import kafka
 from fraudstream.streams import progress
@@ -141,7 +139,7 @@ def huge_transaction(rig: Rig, random: Random) -> Struck:
     peak_mib = int(status.partition("VmHWM:")[2].split()[0]) // 1024
     if peak_mib > _HUGE_RSS_MIB:
         raise FraudstreamError(f"Connect took {peak_mib} MiB for a transaction of {_HUGE:,} rows")
-    pid, since = _kill_connect(rig)
+    pid, since = kill_connect(rig)
     proof = (
         f"{_HUGE:,} rows in one transaction; Connect pid {pid}, at most {peak_mib} MiB, gone after {part:,.0f} of them"
     )
@@ -157,7 +155,7 @@ def overlapping(rig: Rig, random: Random) -> Struck:
             wal = rig.wal()
             rig.until(lambda wal=wal: rig.captured(wal), "the stored offset")  # type: ignore[misc]
             changes += _inserted(database, 5, number)
-            pid, since = _kill_connect(rig)
+            pid, since = kill_connect(rig)
             database.commit()
             rig.note(changes)
         rig.restore()
@@ -179,16 +177,8 @@ def copy(rig: Rig, random: Random) -> Struck:
         database.commit()
     rig.note([["c", *row] for row in rows])
     time.sleep(random.uniform(0, 0.7))
-    pid, since = _kill_connect(rig)
+    pid, since = kill_connect(rig)
     return Struck(f"{_COPIED:,} rows by COPY; Connect pid {pid} gone", 1, since)
-
-
-def _kill_connect(rig: Rig) -> tuple[int, float]:
-    pid, since = rig.component_pids()["connect"], time.monotonic()
-    signal_all([pid], signal.SIGKILL)
-    if not killed([pid]):
-        raise NotStruckError("Connect did not end")
-    return pid, since
 
 
 def _one_row(user: int) -> str:

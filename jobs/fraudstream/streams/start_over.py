@@ -12,9 +12,8 @@ from pyspark.sql import SparkSession
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.streams import progress
-from fraudstream.streams.kafka import has_topic
 from fraudstream.streams.manifest import hold_checkpoint, hold_table
-from fraudstream.streams.topic import topic_begins
+from fraudstream.streams.topic import cut_at
 
 
 def start_over(pipeline: Pipeline, query: str, tables: Iterable[str] = ()) -> None:
@@ -46,9 +45,9 @@ def _delete(folder: Path) -> None:
 def start_tables_over(spark: SparkSession, pipeline: Pipeline, query: str, topic: str, tables: Sequence[str]) -> None:
     """Start a query over that alone writes these tables of the lake. Raises GuardError where the topic has lost its
     beginning and one of them is there, which alone still tells of it; and as start_over. Nothing is deleted then."""
-    begins = topic_begins(spark, pipeline.kafka, topic) if has_topic(spark, pipeline.kafka, topic) else {}
+    begins = cut_at(spark, pipeline.kafka, topic)
     found = [pipeline.table(table) for table in tables if Path(pipeline.table(table)).exists()]
-    if any(begins.values()) and found:
+    if begins and found:
         raise GuardError(
             f"{query} is not started over: {topic} has lost what was before {begins}, and {', '.join(found)} alone "
             "still tell of it. Move them to another place to keep them, then start over again.",

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from fraudstream.cdc.topic import Sample, check_samples
 from fraudstream.config import Kafka
-from fraudstream.streams.kafka import admin_client, consumer, described
+from fraudstream.streams.kafka import admin_client, consumer, described, has_topic
 
 # Records looked at on either end of each partition: more than one batch of the exercise's transactions would tell.
 SAMPLE = 50
@@ -35,6 +35,12 @@ def check_topic(spark: SparkSession, kafka: Kafka, key: str | None) -> None:
 def topic_begins(spark: SparkSession, kafka: Kafka, topic: str) -> dict[int, int]:
     """{partition: offset of its first record} of a topic now. Raises GuardError if there is none."""
     return {number: begin for number, (begin, _) in _offsets(spark, kafka, topic).items()}
+
+
+def cut_at(spark: SparkSession, kafka: Kafka, topic: str) -> dict[int, int]:
+    """Where a topic begins, if it has lost its first records; empty if it has not, or is not there."""
+    begins = topic_begins(spark, kafka, topic) if has_topic(spark, kafka, topic) else {}
+    return begins if any(begins.values()) else {}
 
 
 def topic_ends(spark: SparkSession, kafka: Kafka) -> dict[int, int]:

@@ -13,10 +13,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.streams import progress
-from fraudstream.streams.kafka import has_topic, read_stream, wait_for_topic
+from fraudstream.streams.kafka import read_stream, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.start_over import start_over
-from fraudstream.streams.topic import topic_begins
+from fraudstream.streams.topic import cut_at
 from fraudstream.streams.upkeep import keeping_up
 from fraudstream.temperature.averages import TABLE, Average
 from fraudstream.temperature.spark_table import window_rows
@@ -81,8 +81,8 @@ def read_window(spark: SparkSession, pipeline: Pipeline, window: Window) -> list
 def reset(spark: SparkSession, pipeline: Pipeline, topic: str) -> None:
     """Forget what the query has done, its rows in the table included: it starts from the beginning of the topic. Raises
     GuardError where the topic has lost that."""
-    begins = topic_begins(spark, pipeline.kafka, topic) if has_topic(spark, pipeline.kafka, topic) else {}
-    if any(begins.values()):
+    begins = cut_at(spark, pipeline.kafka, topic)
+    if begins:
         raise GuardError(
             f"{QUERY}: {topic} has lost what was before {begins}, so the averages of earlier windows could not be made "
             "again; nothing is deleted. `average_temperature --engine jdbc` makes them from PostgreSQL.",
