@@ -69,14 +69,17 @@ def roots(versions: Mapping[str, str]) -> dict[str, list[str]]:
     """The coordinates asked for, per group, by the names of StackSettings.versions; the rest of a group follows."""
     kafka, spark = versions["kafka"], versions["spark"]
     series = ".".join(spark.split(".")[:2])
-    kafka_names = ("kafka_2.13", "connect-runtime", "connect-json", "connect-basic-auth-extension", "kafka-tools")
+    kafka_names = ("kafka_2.13", "connect-runtime", "connect-json", "kafka-tools")
     return {
         "spark": [
             f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark}",
             f"io.delta:delta-spark_{series}_2.13:{versions['delta']}",
             f"org.postgresql:postgresql:{versions['postgres_jdbc']}",
         ],
-        "kafka": [f"org.apache.kafka:{name}:{kafka}" for name in kafka_names],
+        "kafka": [
+            *(f"org.apache.kafka:{name}:{kafka}" for name in kafka_names),
+            f"org.apache.kafka:connect-basic-auth-extension:{versions['connect_basic_auth']}",
+        ],
         "debezium": [f"io.debezium:debezium-connector-postgres:tar.gz:plugin:{versions['debezium']}"],
     }
 
