@@ -23,7 +23,7 @@ from fraudstream.rulebook.fold import state_of
 from fraudstream.rulebook.versions import Version
 from fraudstream.streams import progress
 from fraudstream.streams.frames import read_frame
-from fraudstream.streams.kafka import read_range
+from fraudstream.streams.kafka import read_range, topic_id
 from fraudstream.streams.manifest import made_of_topic, require_mask
 from fraudstream.streams.rule_query import bucketed_rows, rule_events
 
@@ -71,10 +71,10 @@ def seed_states(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[in
 
 
 def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[int, int]) -> DataFrame | None:
-    """The change events in front of `until` ({partition: offset}): of lake/transaction_changes as far as the mirror has
-    come, and from there of the topic. None if there are none. Raises GuardError if the mirror masks
-    ids in another way."""
-    mirrored = _mirrored(rule, pipeline)
+    """The change events in front of `until` ({partition: offset}): of lake/transaction_changes as far as the mirror of
+    this topic has come, and from there of the topic. None if there are none. Raises GuardError if the mirror masks ids
+    in another way."""
+    mirrored = _mirrored(rule, pipeline, topic_id(spark, pipeline.kafka, pipeline.kafka.transactions_topic))
     if mirrored:
         require_mask(pipeline.checkpoint(_MIRROR), pipeline.mask)
     borders = {partition: min(mirrored.get(partition, 0), offset) for partition, offset in until.items()}
@@ -91,20 +91,20 @@ def history(spark: SparkSession, rule: Rule, pipeline: Pipeline, until: Mapping[
     return None if not parts else parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 
-def told_by_lake(rule: Rule, pipeline: Pipeline, topic_id: str) -> dict[int, int]:
+def told_by_lake(rule: Rule, pipeline: Pipeline, topic: str) -> dict[int, int]:
     """{partition: offset} up to which lake/transaction_changes tells all that the rule's histories need of the topic of
     this id, from its first record on; empty if it does not from there."""
+    start = progress.start_of(pipeline.checkpoint(_MIRROR))
+    return {} if not start or any(start.values()) else _mirrored(rule, pipeline, topic)
+
+
+def _mirrored(rule: Rule, pipeline: Pipeline, topic: str) -> dict[int, int]:
+    """How far the mirror has come in the topic of this id; nowhere if it reads another one of that name."""
     checkpoint = pipeline.checkpoint(_MIRROR)
-    start = progress.start_of(checkpoint)
-    if not start or any(start.values()) or made_of_topic(checkpoint) != topic_id:
-        return {}
-    return _mirrored(rule, pipeline)
-
-
-def _mirrored(rule: Rule, pipeline: Pipeline) -> dict[int, int]:
     # The lake does not tell all that a correction needs.
-    position = {} if rule.corrections == "on" else progress.position(pipeline.checkpoint(_MIRROR))
-    return progress.by_number(position)
+    if rule.corrections == "on" or made_of_topic(checkpoint) != topic:
+        return {}
+    return progress.by_number(progress.position(checkpoint))
 
 
 def store_beginning(checkpoint: str, rule: str, start: Mapping[int, int]) -> None:
