@@ -1,4 +1,4 @@
-"""Files that are on the disk, whole, when they have their name."""
+"""Files that are on the disk, whole, when they have their name, and files of whole lines."""
 
 from __future__ import annotations
 
@@ -20,6 +20,26 @@ def write_durably(path: Path, value: bytes) -> None:
     finally:
         written.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str, *, durably: bool = True) -> None:
+    """Add a line to a file, whose folder must exist. One that its writer's end has cut short is ended first, so that
+    this one does not join it. Not `durably`, it outlives the process but not the machine."""
+    text = ("\n" if is_torn(path) else "") + line + "\n"
+    with path.open("ab") as file:
+        file.write(text.encode())
+        file.flush()
+        if durably:
+            os.fsync(file.fileno())
+
+
+def is_torn(path: Path) -> bool:
+    """Whether the file is there and ends in the middle of a line."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from fraudstream.drill.catalog import FAULTS, FULL, QUICK, STORM
 from fraudstream.drill.fault import Fault
 from fraudstream.drill.report import as_text, summarised, totals, write_report
 from fraudstream.drill.rounds import Say, run_round
+from fraudstream.durable import append_line
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack.processes import COMPONENTS, is_open, pid_of, ports
 from fraudstream.stack.settings import StackSettings, load_settings
@@ -99,11 +100,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def append_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Keep a round's results, as a line of their own."""
-    torn = path.exists() and not path.read_bytes().endswith(b"\n")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{chr(10) if torn else ''}{json.dumps(results)}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, json.dumps(results))
 
 
 def assembled(file: Path, settings: StackSettings, rounds: Sequence[Sequence[Fault]]) -> dict[str, Any]:

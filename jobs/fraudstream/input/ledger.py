@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+from fraudstream.durable import is_torn
 from fraudstream.errors import FraudstreamError
 
 Outcome = Literal["committed", "unknown"]
@@ -40,7 +40,7 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
-            torn = self._file.tell() and _last_byte(path) != b"\n"
+            torn = is_torn(path)
         except OSError as error:
             raise FraudstreamError(f"ledger {path}: {error.strerror}; name another file with --ledger.") from None
         if torn:
@@ -90,12 +90,6 @@ def _parsed(line: bytes, path: Path, number: int) -> LedgerTransaction:
         raise FraudstreamError(
             f"ledger {path}, line {number} is no transaction: {line[:60]!r}; expected outcome, changes and at."
         ) from None
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
 
 
 def _say(text: str) -> None:

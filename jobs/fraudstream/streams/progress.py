@@ -8,7 +8,6 @@ unreadable + ignored holds for every line; of a rule with corrections with `corr
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any, ClassVar
 from pyspark import SparkContext
 from pyspark.sql.streaming.listener import StreamingQueryListener
 
+from fraudstream import durable
 from fraudstream.errors import GuardError
 
 START = "start.json"  # in a checkpoint: where its query began, if not at the topic's beginning
@@ -29,13 +29,9 @@ def append_line(folder: str, query: str, line: Mapping[str, Any]) -> None:
     """Add one batch's line to the query's file."""
     path = Path(folder) / f"{query}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"query": query, "at": round(time.time(), 3), **line}) + "\n"
-    with path.open("ab+") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read() != b"\n":  # a driver died while it wrote: what follows must not join its line
-                text = "\n" + text
-        file.write(text.encode())
+    text = json.dumps({"query": query, "at": round(time.time(), 3), **line})
+    # What the next start misses it counts anew from the checkpoint.
+    durable.append_line(path, text, durably=False)
 
 
 def forget(folder: str, query: str) -> None:
