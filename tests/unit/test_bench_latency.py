@@ -61,6 +61,34 @@ def test_a_plain_producer_writes_at_the_usual_rate_each_user_to_one_partition():
     assert Decimal(rule.parameters["over"]) * 100 == direct._OVER
 
 
+class Topics:
+    """An observer whose alerts all come with its first look, and their records with its third."""
+
+    def __init__(self, pipeline, rules, ledger) -> None:
+        self.alerts, self.looks, self.stamps = {direct.RULE: Latencies()}, 0, Stamps()
+
+    def listen(self, seconds: float) -> None:
+        self.looks += 1
+        alert = {"alert_id": "1", "committed_at": "1970-01-01T00:00:10.000Z", "captured_at": None, "partition": 0,
+                 "offset": 7}  # fmt: skip
+        self.alerts[direct.RULE].add(alert, 10_009, self.stamps)
+        if self.at_the_end():
+            self.stamps.note(0, 7, 10_005)
+        self.alerts[direct.RULE].meet(self.stamps)
+
+    def at_the_end(self) -> bool:
+        return self.looks >= 3
+
+    def close(self) -> None:
+        pass
+
+
+def test_both_topics_are_read_to_their_ends_though_all_alerts_are_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(direct, "Observer", Topics)
+    found = direct._heard(None, tmp_path, 1)
+    assert direct.figures(found, 10.5, 1)["rules"][direct.RULE]["record_to_alert_ms"]["p50"] == 4
+
+
 def test_the_last_minute_counts_and_missing_alerts_fail_the_step():
     stamps, found = Stamps(), Latencies()
     for number, (second, waited) in enumerate([("00:10", 900), ("00:41", 4), ("01:40", 6)]):

@@ -69,6 +69,23 @@ def test_from_the_record_on_an_alert_takes_what_is_left_of_those_whose_record_wa
     assert latency.since_record(Latencies(), (0, 1)).tolist() == []
 
 
+def test_an_alert_that_is_read_before_its_record_gets_the_records_time_when_that_comes():
+    stamps, found = Stamps(), Latencies()
+    for number, offset in enumerate([4, 2, 6]):
+        found.add(alert(number, COMMITTED, None, 1, offset), MS + 100 + number, stamps)
+    found.meet(stamps)
+    begin = MS / 1000
+    assert latency.since_record(found, (begin, begin + 1)).tolist() == []
+    stamps.note(1, 4, MS + 60)  # the one at 2 was in front of what is read
+    found.meet(stamps)
+    assert latency.since_record(found, (begin, begin + 1)).tolist() == [40]
+    assert found.early == [2], "no longer waited for is what was found or passed over"
+    stamps.note(1, 6, MS + 90)
+    found.meet(stamps)
+    assert latency.since_record(found, (begin, begin + 1)).tolist() == [40, 12]
+    assert found.early == []
+
+
 def test_stages_are_the_medians_of_what_lies_between_two_moments():
     found = of_three(Stamps())
     batches = [

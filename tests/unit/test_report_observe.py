@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from fraudstream.check import observe
 from fraudstream.check.latency import Batch
-from fraudstream.check.observe import Progress, Tail
+from fraudstream.check.observe import Observer, Progress, Tail
+from fraudstream.config import load_pipeline
 
 
 def test_a_line_without_its_end_is_read_when_it_is_complete(tmp_path: Path):
@@ -62,3 +68,25 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path):
     path.write_text("\n".join(lines) + "\n")
     progress.update()
     assert progress.sums == {"read": 17}
+
+
+def _message(topic: str, at: int, value: bytes = b"") -> Any:
+    said = {"error": None, "topic": topic, "partition": 0, "offset": 5, "timestamp": (2, at), "value": value}
+    return SimpleNamespace(**{name: lambda found=found: found for name, found in said.items()})
+
+
+def test_an_alert_that_comes_before_its_record_is_told_from_the_record_on(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    pipeline = load_pipeline()
+    topics = pipeline.kafka.transactions_topic, pipeline.kafka.alerts_topic
+    alert = {"rule": "velocity", "alert_id": "a", "committed_at": None, "captured_at": None, "partition": 0,
+             "offset": 5}  # fmt: skip
+    coming = [_message(topics[1], 1007, json.dumps(alert).encode()), _message(topics[0], 1003)]
+    consumer = SimpleNamespace(
+        assign=lambda parts: None, consume=lambda count, timeout: [coming.pop(0)] if coming else []
+    )
+    monkeypatch.setattr(observe, "Consumer", lambda settings: consumer)
+    monkeypatch.setattr(observe, "partitions_of", lambda client, topic: [0])
+    observer = Observer(pipeline, ["velocity"], tmp_path / "ledger.jsonl")
+    observer.listen(0.01)
+    found = observer.alerts["velocity"]
+    assert (list(found.at), list(found.arrived)) == ([1007.0], [1003.0])

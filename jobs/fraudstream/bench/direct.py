@@ -99,12 +99,14 @@ def _produce(settings: StackSettings, data: Columns) -> None:
 
 
 def _heard(pipeline: Pipeline, home: Path, expected: int) -> Latencies:
-    """All alerts so far, and those that come until there are as many as expected, for half a minute at most."""
+    """All alerts so far, and those that come until there are as many as expected, for half a minute at most; with their
+    records, so that both topics are read to their ends."""
     limit = time.monotonic() + _PATIENCE_S
     with closing(Observer(pipeline, [RULE], home / "ledger.jsonl")) as observer:
-        while len(observer.alerts[RULE].at) < expected and time.monotonic() < limit:
+        alerts = observer.alerts[RULE]
+        while (len(alerts.at) < expected or not observer.at_the_end()) and time.monotonic() < limit:
             observer.listen(1.0)
-        return observer.alerts[RULE]
+        return alerts
 
 
 def figures(alerts: Latencies, end: float, expected: int) -> dict[str, Any]:

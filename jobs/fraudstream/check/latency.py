@@ -48,6 +48,11 @@ class Stamps:
         place = int(np.searchsorted(np.frombuffer(offsets, np.int64), offset)) if offsets else 0
         return times[place] if place < len(offsets) and offsets[place] == offset else np.nan
 
+    def has_come_to(self, partition: int, offset: int) -> bool:
+        """Whether the record, or a later one of its partition, was noted."""
+        offsets, _ = self._places.get(partition, (array("q"), array("d")))
+        return bool(offsets) and offsets[-1] >= offset
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -73,6 +78,8 @@ class Latencies:
     offset: array[int] = field(default_factory=lambda: array("q"))
     copies: int = 0
     seen: set[str] = field(default_factory=set)
+    early: list[int] = field(default_factory=list)
+    """Places of those that were read before their record."""
 
     def add(self, alert: Mapping[str, Any], at: int, stamps: Stamps | None = None) -> None:
         """Note an alert that Kafka stamped with `at` (epoch ms); `stamps` are those of its topic."""
@@ -89,6 +96,17 @@ class Latencies:
         self.arrived.append(stamps.of(*place) if stamps else np.nan)
         self.partition.append(place[0])
         self.offset.append(place[1])
+        if stamps and not stamps.has_come_to(*place):
+            self.early.append(len(self.at) - 1)
+
+    def meet(self, stamps: Stamps) -> None:
+        """Look again for the records of alerts that were read before them: nothing says which topic is read first."""
+        waiting, self.early = self.early, []
+        for number in waiting:
+            place = self.partition[number], self.offset[number]
+            self.arrived[number] = stamps.of(*place)
+            if not stamps.has_come_to(*place):
+                self.early.append(number)
 
     def committed(self) -> Numbers:
         """When each alert's change was committed, in epoch seconds."""

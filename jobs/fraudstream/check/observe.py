@@ -153,6 +153,8 @@ class Observer:
         while (left := limit - time.monotonic()) > 0:
             for message in self._consumer.consume(10_000, timeout=min(left, 0.25)):
                 self._take(message)
+        for alerts in self.alerts.values():
+            alerts.meet(self._stamps)
 
     def _take(self, message: Any) -> None:
         error, topic = message.error(), message.topic()
