@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 
@@ -87,6 +88,16 @@ def test_both_topics_are_read_to_their_ends_though_all_alerts_are_there(monkeypa
     monkeypatch.setattr(direct, "Observer", Topics)
     found = direct._heard(None, tmp_path, 1)
     assert direct.figures(found, 10.5, 1)["rules"][direct.RULE]["record_to_alert_ms"]["p50"] == 4
+
+
+def test_the_driver_of_a_run_that_was_killed_is_ended_before_its_checkpoints_are_deleted(monkeypatch, tmp_path):
+    done: list[object] = []
+    monkeypatch.setattr(direct, "stop_leftover", lambda progress: done.append(progress))
+    monkeypatch.setattr(direct.lifecycle, "purge", lambda settings: done.append("purge"))
+    monkeypatch.setattr(direct, "broker", lambda settings: nullcontext())
+    monkeypatch.setattr(direct, "_detected", lambda settings, seconds: (Latencies(), 0.0, 0))
+    direct.measure(tmp_path / "direct")
+    assert done == [str(tmp_path / "direct" / "progress"), "purge", "purge"]
 
 
 def test_the_last_minute_counts_and_missing_alerts_fail_the_step():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from fraudstream.bench import mirror, mirror_plan
@@ -154,6 +157,16 @@ def test_a_driver_that_fails_says_why_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(FraudstreamError, match="no room"):
         mirror.measure(tmp_path / "mirror", LOAD)
     assert not (tmp_path / "mirror").exists()
+
+
+def test_the_driver_of_a_run_that_was_killed_is_ended_before_its_folder_is_used(tmp_path, monkeypatch):
+    home = tmp_path / "mirror"
+    home.mkdir()
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], cwd=home)
+    monkeypatch.setattr(mirror, "python_module", lambda *words: Command(["sh", "-c", "echo no room; exit 1"], {}))
+    with pytest.raises(FraudstreamError, match="no room"):
+        mirror.measure(home, LOAD)
+    assert not psutil.pid_exists(left.pid)
 
 
 def test_the_tables_are_looked_after_as_often_as_conf_says_and_in_every_step():

@@ -23,7 +23,7 @@ from fraudstream.check.latency import STAGES, Latencies, since_record
 from fraudstream.check.observe import Observer
 from fraudstream.check.stages import make_topics
 from fraudstream.check.timeline import percentiles
-from fraudstream.check.watch import wait_for_queries
+from fraudstream.check.watch import stop_leftover, wait_for_queries
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.stack import kafka, lifecycle
 from fraudstream.stack.access import ALERTS
@@ -43,7 +43,8 @@ def measure(home: Path, seconds: int = _SECONDS) -> dict[str, Any]:
     """As latency.measured, of RULE in real time, with what there is without a database: record_to_alert_ms of the last
     minute. On a broker of its own in `home`, which is stopped and deleted afterwards."""
     settings = own_settings(home)
-    lifecycle.purge(settings)  # of a run that was killed
+    stop_leftover(str(home / "progress"))  # of a run that was killed
+    lifecycle.purge(settings)
     home.mkdir(parents=True, exist_ok=True)
     try:
         with broker(settings):

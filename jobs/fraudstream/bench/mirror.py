@@ -16,7 +16,7 @@ from typing import Any
 from fraudstream import lake
 from fraudstream.bench.figures import spread
 from fraudstream.bench.mirror_plan import Load
-from fraudstream.bench.processes import program, python_module, require_success
+from fraudstream.bench.processes import kill_in, program, python_module, require_success
 from fraudstream.bench.tables import Table, whole
 from fraudstream.check.resources import MIB
 
@@ -34,6 +34,7 @@ STEPS: Mapping[str, Load] = {
 def measure(home: Path, load: Load) -> dict[str, Any]:
     """What `summary` tells of the batches, written in a Spark driver of their own, whose tables lie in `home` and are
     deleted afterwards. Raises FraudstreamError when the driver fails."""
+    kill_in(home)  # of a run that was killed
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     result, log = home / "result.json", home.parent / f"{home.name}.log"
