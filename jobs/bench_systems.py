@@ -13,7 +13,7 @@ from pathlib import Path
 from fraudstream import cli, options
 from fraudstream.bench.dataset import EVENTS, FORMS, PROFILES, USERS
 from fraudstream.bench.parts import PARTS
-from fraudstream.bench.plan import PATIENCE_S, REPEATS, Options
+from fraudstream.bench.plan import PATIENCE_S, QUICK_EVENTS, REPEATS, Options
 from fraudstream.bench.report import as_text, outcome
 from fraudstream.bench.run import run
 from fraudstream.bench.systems import NAMES, RAW_READ, SYSTEMS
@@ -21,7 +21,7 @@ from fraudstream.check.once import Interrupted, one_interruption
 from fraudstream.stack.settings import load_settings
 
 _EXAMPLES = """examples:
-  make bench                                           # six systems, three times each, in a quarter of an hour
+  make bench                                           # six systems and the raw read, three times each; 12 minutes
   make bench BENCH="--full"                            # every system, both forms, up to a million users; hours
   make bench BENCH="--part growth,agents"              # no race: by users with whole histories, by number of rules
   make bench BENCH="--only ours,streams --form compact --events 1000000"
@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", type=options.choices(PROFILES), default=[], metavar="A,B", help=f"of {', '.join(PROFILES)}")
     add("--form", type=options.choices(FORMS), default=[], metavar="A,B", help=f"of {', '.join(FORMS)}")
     add("--users", type=_numbers(USERS), default=[], metavar="N,M", help=f"of {', '.join(map(str, USERS))}")
-    add("--events", type=_whole(10_000, 1_000_000_000), default=EVENTS, help=f"of each topic (default: {EVENTS})")
+    add("--events", type=_whole(10_000, 1_000_000_000),
+        help=f"of each topic (default: {QUICK_EVENTS}, of a full run {EVENTS})",
+    )  # fmt: skip
     add("--repeats", type=_whole(1, 100), default=REPEATS, help=f"runs of each system (default: {REPEATS})")
     add("--patience", type=_whole(10, 3600), default=PATIENCE_S, metavar="S",
         help="seconds without an alert after which a system is given up (default: 60); in all it has 5 times as long, "

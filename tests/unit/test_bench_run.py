@@ -29,13 +29,14 @@ from fraudstream.stack.settings import load_settings
 def test_the_quick_plan_takes_turns_and_the_full_one_has_every_system_form_and_number_of_users():
     quick = planned(Options())
     assert [heat.system for heat in quick] == [*QUICK] * 3
-    assert {heat.data for heat in quick} == {DataSet()}
+    assert {heat.data for heat in quick} == {DataSet(events=3_000_000)}
     full = planned(Options(full=True))
     assert {heat.system for heat in full} == set(NAMES)
     assert {heat.data.form for heat in full} == {"envelope", "compact"}
     assert {heat.data.users for heat in full} == {9_000, 100_000, 1_000_000}
     assert len({heat.key for heat in full}) == len(full)
     assert {heat.data.events for heat in full if heat.system.startswith("faust")} == {500_000}
+    assert {heat.data.events for heat in full if not heat.system.startswith("faust")} == {5_000_000}
 
 
 def test_options_choose_the_data():
