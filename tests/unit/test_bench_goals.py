@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fraudstream.bench import latency
-from fraudstream.bench.goals import CONTESTS, LIVE, goals, table
+from fraudstream.bench.goals import CONTESTS, LIVE, PLAIN, goals, table
+from fraudstream.bench.parts import PARTS
 from fraudstream.bench.systems import NAMES
 
 
@@ -36,13 +36,13 @@ def found(goal: str, report: dict[str, Any]) -> tuple[str | None, bool | None]:
 def test_nothing_is_met_or_missed_where_nothing_was_measured():
     every = goals(reported())
     assert {(each["found"], each["met"]) for each in every} == {(None, None)}
-    assert len({each["goal"] for each in every}) == len(every) == 20
+    assert len({each["goal"] for each in every}) == len(every) == 22
     assert {row[3] for row in table(every).rows} == {"not measured"}
 
 
 def test_every_system_and_step_that_a_goal_names_is_known():
     assert {name for contest in CONTESTS for name in (*contest.ours, *contest.others)} <= set(NAMES)
-    assert LIVE in latency.STEPS
+    assert {LIVE, PLAIN} <= {*PARTS["latency"].steps}
 
 
 def test_the_best_of_ours_is_compared_with_pyflink():
@@ -134,8 +134,13 @@ def test_latencies_are_those_with_everything_running():
     assert found("anomaly, commit to alert, everything running, p50", report) == ("599 ms", True)
     assert found("anomaly, commit to alert, everything running, p99", report) == ("1,500 ms", False)
     assert found("velocity, commit to alert, everything running, p50", report) == (None, None)
-    assert found("real time, record to alert, p50", report) == ("4 ms", True)
-    assert found("real time, record to alert, p99", report) == ("50 ms", False)
+    assert found("real time, record to alert, everything running, p50", report) == ("4 ms", True)
+    assert found("real time, record to alert, everything running, p99", report) == ("50 ms", False)
+    assert found("real time, record to alert, plain producer, p50", report) == (None, None)
+    plain = {"rules": {"high_amount": {"record_to_alert_ms": {"p50": 5, "p99": 49}}}, "failures": []}
+    both = reported(latency_ms={LIVE: step, PLAIN: plain})
+    assert found("real time, record to alert, plain producer, p50", both) == ("5 ms", False)
+    assert found("real time, record to alert, plain producer, p99", both) == ("49 ms", True)
     wrong = reported(latency_ms={LIVE: {**step, "failures": ["an alert is missing"]}})
     assert found("anomaly, commit to alert, everything running, p50", wrong) == (None, None)
 

@@ -16,6 +16,8 @@ from fraudstream.bench.tables import Table
 
 LIVE = "together, mirror every 10 s"
 """The step of the part `latency` that has everything running."""
+PLAIN = "high_amount alone, plain producer"
+"""The one whose records are there to be read as soon as the broker has them: the connector's wait for a commit."""
 _BUILT_IN = ("ours_built_in", "ours_built_in_large")
 _ONE_RULE = ("ours", "ours_large", *_BUILT_IN)
 _RECOVERING = ("bytewax_recovery", "bytewax_packed_recovery", "pathway_recovery")
@@ -117,14 +119,16 @@ def _growing(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _waiting(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    rules = _sound(report["latency_ms"]).get(LIVE, {}).get("rules", {})
+    sound = _sound(report["latency_ms"])
+    rules = sound.get(LIVE, {}).get("rules", {})
     for rule in ("anomaly", "velocity"):
         found = rules.get(rule, {}).get("latency_ms", {})
         for name, limit in (("p50", 600), ("p99", 1500)):
             yield _judged(f"{rule}, commit to alert, everything running, {name}", "under", limit, "ms", found.get(name))
-    found = rules.get("high_amount", {}).get("record_to_alert_ms", {})
-    for name, limit in (("p50", 5), ("p99", 50)):
-        yield _judged(f"real time, record to alert, {name}", "under", limit, "ms", found.get(name))
+    for step, where in ((LIVE, "everything running"), (PLAIN, "plain producer")):
+        found = sound.get(step, {}).get("rules", {}).get("high_amount", {}).get("record_to_alert_ms", {})
+        for name, limit in (("p50", 5), ("p99", 50)):
+            yield _judged(f"real time, record to alert, {where}, {name}", "under", limit, "ms", found.get(name))
     first = [entry["first_alert_s"] for entry in report["systems"] if entry["system"] == "ours" and entry["equal"]]
     yield _judged("the first alert after a start", "at most", 20, "s", first[0] if first else None)
 
