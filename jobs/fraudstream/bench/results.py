@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.bench.measured import code
+from fraudstream.durable import append_line
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,7 @@ class Results:
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Keep one more; it is on the disk when this returns."""
-        torn = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
-        with self.file.open("a", encoding="utf-8") as file:
-            line = json.dumps({**result, "at": round(time.time())})
-            file.write(f"{chr(10) if torn else ''}{line}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.file, json.dumps({**result, "at": round(time.time())}))
 
     def forget(self, keys: Sequence[str]) -> None:
         """Take back what was measured of these, of the code as it is now. Their lines stay."""
