@@ -81,11 +81,13 @@ class World:
     def judge(self, rules: Sequence[Rule] | None = None) -> None:
         """Run the rules, the mirror and the archive until they have caught up with the topic."""
         session = self.session.newSession()  # listeners belong to a session: this one's end with it
-        for query in queries.start_rules(session, rules or self.rules, self.pipeline, until_caught_up=True):
+        running = queries.start_rules(session, rules or self.rules, self.pipeline, until_caught_up=True)
+        mirror = queries.start_mirror(session, self.pipeline, until_caught_up=True)
+        for query in running:
             query.awaitTermination()
         # A query that catches up ends with what was in its topic when it started: the archive's after the rules' end.
-        for start in (queries.start_mirror, queries.start_archive):
-            start(session, self.pipeline, until_caught_up=True).awaitTermination()
+        queries.start_archive(session, self.pipeline, until_caught_up=True).awaitTermination()
+        mirror.awaitTermination()
 
     def verdict(self, rule: str) -> Verdict:
         """What the oracle makes of the topic."""
