@@ -89,6 +89,15 @@ class World:
         queries.start_archive(session, self.pipeline, until_caught_up=True).awaitTermination()
         mirror.awaitTermination()
 
+    def run_rules(self) -> None:
+        """Run the rules alone until they have caught up: for what neither lake nor archive tells."""
+        for query in queries.start_rules(self.session.newSession(), self.rules, self.pipeline, until_caught_up=True):
+            query.awaitTermination()
+
+    def run_mirror(self) -> None:
+        """Run the mirror alone until it has caught up: for what neither rules nor archive tell."""
+        queries.start_mirror(self.session.newSession(), self.pipeline, until_caught_up=True).awaitTermination()
+
     def verdict(self, rule: str) -> Verdict:
         """What the oracle makes of the topic."""
         entry = next(each for each in self.rules if each.name == rule)
