@@ -18,8 +18,8 @@ LONGEST = {
     ),
     "stack": (
         "drills", "columnar_reader", "guards", "demo", "live_change", "audit_repair", "pipeline", "doctor",
-        "stack_lifecycle", "supervise_pipeline", "driver_killed", "canary", "average_temperature", "input_jobs",
-        "query_people", "broker_killed", "poll_transactions", "example_agent",
+        "stack_lifecycle", "supervise_pipeline", "one_topic", "driver_killed", "canary", "average_temperature",
+        "input_jobs", "query_people", "broker_killed", "poll_transactions", "example_agent",
     ),
 }  # fmt: skip
 # Speed is no matter of the tests: on a busy machine an example may take any time.

@@ -15,7 +15,7 @@ part() {
     stack) .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" tests/stack \
       && .venv/bin/python -m pytest -q -m alone tests/stack ;;
     secure) .venv/bin/python -m pytest -q tests/secure \
-      tests/stack/test_{pipeline,guards,audit_repair,live_change,roles,connector_secrets}.py ;;
+      tests/stack/test_{one_topic,pipeline,guards,audit_repair,live_change,roles,connector_secrets}.py ;;
     *) echo "error: no part '$1'; there are lint, unit, spark, stack and secure" >&2; return 2 ;;
   esac
 }
