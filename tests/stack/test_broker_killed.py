@@ -43,7 +43,7 @@ def write(settings: StackSettings, partition: int, value: bytes) -> Producer:
 def committed(settings: StackSettings, partition: int) -> list[bytes]:
     """All that a reader of committed records finds; waits until nothing is open before the partition's end."""
     consumer = Consumer({**kafka.client(settings), "group.id": "test", "log_level": 0, "enable.partition.eof": True,
-                         "isolation.level": "read_committed"})  # fmt: skip
+                         "isolation.level": "read_committed", "fetch.wait.max.ms": 20})  # fmt: skip
     place, found = TopicPartition(TOPIC, partition, 0), []
     try:
         consumer.assign([place])
