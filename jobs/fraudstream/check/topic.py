@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from fraudstream.clients import librdkafka
+from fraudstream.clients import AT_THE_END, librdkafka
 from fraudstream.errors import StackError
 
 _BATCH = 10_000
-# How long the broker may keep a fetch at a topic's end, where nothing comes, and the consumer a batch that is not full.
-# With half a second, the usual, a small topic took 1.0 s to read, and takes 0.04 s.
-_WAIT_S = 0.02
+_WAIT_S = 0.02  # for a batch that is not full
 _PATIENCE_S = 60.0
 
 
@@ -38,7 +36,7 @@ def read_topic(
     `options` are Spark's Kafka options ("kafka.security.protocol" ...), passed on. Raises StackError if the topic is
     not there or the broker stops answering.
     """
-    consumer = Consumer({**consumer_settings(bootstrap, options), "fetch.wait.max.ms": int(_WAIT_S * 1000)})
+    consumer = Consumer({**consumer_settings(bootstrap, options), **AT_THE_END})
     try:
         partitions = partitions_of(consumer, topic)
         begin = start or {}
