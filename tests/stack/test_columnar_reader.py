@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,12 @@ def test_rules_that_share_a_query_end_as_with_queries_of_their_own_by_sparks_sou
         anomaly = f"anomaly: {{parameters: {{factor: {factor}, history: 5{factor}}}}}"
         (tmp_path / "changed.yaml").write_text(f"{anomaly}\nvelocity: {{parameters: {{more_than: 3}}}}")
         changed = load_rules(tmp_path / "changed.yaml")
-        for session, pipeline in sessions:
-            started = queries.start_rules(session, changed, pipeline, until_caught_up=True)
-            assert len(started) == (1 if pipeline is shared else 2)
-            for query in started:
-                query.awaitTermination()
+        started = [
+            queries.start_rules(session, changed, pipeline, until_caught_up=True) for session, pipeline in sessions
+        ]
+        assert [len(each) for each in started] == [1, 2]
+        for query in chain(*started):
+            query.awaitTermination()
         columnar.sql(rows(1, "1000", start=1000 * row), rows(2, "4600", start=10))
         columnar.wait_for_row(2 * row - 13)
         for rule in changed if factor == "3" else ():
