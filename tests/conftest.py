@@ -17,8 +17,8 @@ LONGEST = {
         "temperature_stream", "runtime_needs", "notebook", "cdc_columns", "upkeep",
     ),
     "stack": (
-        "drills", "columnar_reader", "guards", "demo", "live_change", "audit_repair", "pipeline", "doctor",
-        "stack_lifecycle", "supervise_pipeline", "one_topic", "driver_killed", "canary", "average_temperature",
+        "drills", "demo", "guards", "pipeline", "columnar_reader", "live_change", "audit_repair", "doctor",
+        "stack_lifecycle", "supervise_pipeline", "average_temperature", "driver_killed", "one_topic", "canary",
         "input_jobs", "query_people", "broker_killed", "poll_transactions", "example_agent",
     ),
 }  # fmt: skip
