@@ -54,7 +54,7 @@ def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_
     a_world.capture()
     a_world.sql(ROWS.format(30))
     a_world.wait_for_row(30)
-    a_world.judge()
+    a_world.run_mirror()
 
     def stop() -> None:
         connect.stop_connector(settings, name)
@@ -139,7 +139,7 @@ def test_a_rule_that_starts_over_knows_what_the_lake_tells_where_the_topic_has_l
     for table in queries.TABLES:
         Path(a_world.pipeline.table(table)).rename(f"{a_world.pipeline.table(table)}_kept")
     queries.reset(a_world.session, a_world.pipeline, queries.MIRROR)
-    a_world.judge()  # the mirror begins at the first records that are left
+    a_world.run_mirror()  # it begins at the first records that are left
     queries.reset(a_world.session, a_world.pipeline, "anomaly")
     refused(lambda: start_rules(a_world), "history-gone")
     queries.forget(a_world.session, a_world.pipeline, "anomaly")
