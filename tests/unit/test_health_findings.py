@@ -17,9 +17,9 @@ LIMITS = Limits(
 )  # fmt: skip
 QUERY = {
     "state": "running", "told": "running", "topic": "db.public.transactions", "position": {0: 70, 1: 90},
-    "checkpoint_bytes": 1, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1}, "holds": True,
-    "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0, "recent_unjudged": 10,
-    "lag_records": 0, "lag_s": 0.0,
+    "made_of": "id", "checkpoint_bytes": 1, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1},
+    "holds": True, "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0,
+    "recent_unjudged": 10, "lag_records": 0, "lag_s": 0.0,
 }  # fmt: skip
 HEALTHY = {
     "at": 1000.0,
@@ -39,8 +39,8 @@ HEALTHY = {
         }
     ],
     "topics": {
-        "db.public.transactions": {"starts": {0: 0, 1: 0}, "ends": {0: 70, 1: 90}},
-        "fraud.alerts": {"starts": {0: 0}, "ends": {0: 3}},
+        "db.public.transactions": {"id": "id", "starts": {0: 0, 1: 0}, "ends": {0: 70, 1: 90}},
+        "fraud.alerts": {"id": "id", "starts": {0: 0}, "ends": {0: 3}},
     },
     "heartbeats": {"mydb": 4.0},
     "ahead": {},
@@ -125,6 +125,7 @@ FAULTS = {
         facts["queries"]["anomaly"].update(topic="fraud.alerts", position={0: 0}), "records-gone", "anomaly",
     ),
     "topic replaced": (_query(position={0: 71, 1: 90}), "topic-replaced", "anomaly"),
+    "topic replaced and filled": (_query(made_of="former"), "topic-replaced", "anomaly"),
 }  # fmt: skip
 
 
@@ -149,6 +150,19 @@ def test_a_missing_topic_matters_once_somebody_has_read_it(facts):
     for query in facts["queries"].values():
         query["position"] = {}
     assert found(facts) == []
+
+
+def test_a_checkpoint_that_does_not_say_of_which_topic_it_is_accuses_none(facts):
+    facts["queries"]["anomaly"]["made_of"] = None
+    facts["topics"]["db.public.transactions"]["id"] = None
+    assert found(facts) == []
+
+
+def test_nobody_is_sent_to_repair_where_the_topic_is_another_one(facts):
+    facts["queries"]["anomaly"]["made_of"] = "former"
+    (finding,) = findings(facts, LIMITS)
+    assert finding.found == "db.public.transactions was deleted and made anew: its id was former and is id"
+    assert finding.next.startswith("do not repair before it is started over: `--reset anomaly`")
 
 
 def test_a_driver_that_ends_no_batch_while_records_wait_is_frozen_and_one_without_input_is_not(facts):

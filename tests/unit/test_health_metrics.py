@@ -30,7 +30,7 @@ FINDING = Finding("disk-low", "broken", 'a "b"\\\n', "x", "y")
 FACTS = {
     **HEALTHY,
     "disks": {'/a "b"\\\n': 7},
-    "topics": {"t": {"offsets": 12, "bytes": 4096, "starts": {}, "ends": {}}},
+    "topics": {"t": {"offsets": 12, "bytes": 4096, "id": "id", "starts": {}, "ends": {}}},
     "queries": {"anomaly": {**HEALTHY["queries"]["anomaly"], "dropped": {"redelivered": 3}, "lag_s": None}},
     "canary": {"at": 700.5, "arrived_at": 700.5, "latency_s": 0.25, "every_s": None},
 }

@@ -136,20 +136,25 @@ def _topics(facts: Facts, limits: Limits) -> Iterator[Finding]:
         by = f"; {read[topic]} has read it" if topic in read else ""
         yield Finding("topic-missing", "broken", topic, f"there is no such topic{by}", "`make up` makes what it can")
     for name, each in facts["queries"].items():
-        found = facts["topics"].get(each["topic"])
-        for partition, offset in each["position"].items() if found else ():
-            start, end = found["starts"].get(partition, 0), found["ends"].get(partition, 0)
-            if not start <= offset <= end:
-                text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
-                runbook: Runbook = "records-gone" if offset < start else "topic-replaced"
-                # A rule that nobody runs any more may be wanted again.
-                yield Finding(
-                    runbook,
-                    "broken" if each["told"] else "warning",
-                    name,
-                    text,
-                    "`make audit` says what is missing; see the runbook",
-                )
+        if each["topic"] in facts["topics"]:
+            yield from _position(name, each, facts["topics"][each["topic"]])
+
+
+def _position(name: str, query: Mapping[str, Any], topic: Mapping[str, Any]) -> Iterator[Finding]:
+    # A rule that nobody runs any more may be wanted again.
+    severity: Severity = "broken" if query["told"] else "warning"
+    anew = f"do not repair before it is started over: `--reset {name}`, or bring the old topic back (see the runbook)"
+    if None not in (query["made_of"], topic["id"]) and query["made_of"] != topic["id"]:
+        text = f"{query['topic']} was deleted and made anew: its id was {query['made_of']} and is {topic['id']}"
+        yield Finding("topic-replaced", severity, name, text, anew)
+        return
+    for partition, offset in query["position"].items():
+        start, end = topic["starts"].get(partition, 0), topic["ends"].get(partition, 0)
+        text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
+        if offset < start:
+            yield Finding("records-gone", severity, name, text, "`make audit` says what is missing; see the runbook")
+        elif offset > end:
+            yield Finding("topic-replaced", severity, name, text, anew)
 
 
 def _drivers(facts: Facts, limits: Limits) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from fraudstream.config import Pipeline
 from fraudstream.stack.queries import conserved, query_states, states_of
 from fraudstream.stack.status import size
 from fraudstream.streams import progress as files
+from fraudstream.streams.manifest import made_of_topic
 from fraudstream.streams.queries import ARCHIVE, SHADOW_ARCHIVE
 
 RECENT_S = 600.0
@@ -29,7 +30,8 @@ class Memory:
 
     def queries(self, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
         """By name of every query that has left a trace: state (queries.states_of), told (what its driver said last),
-        topic, position (next offset by partition, behind the last committed batch), batches, read, parts, holds
+        topic, made_of (the id of the topic that its checkpoint was made with, None: unknown), position (next offset by
+        partition, behind the last committed batch), batches, read, parts, holds
         (queries.conserved), dropped (changes of rows that a rule ignored, by reason), last_at (epoch seconds), batch_s,
         state_bytes, checkpoint_bytes, recent_unreadable and recent_unjudged (of the last ten minutes)."""
         told = query_states(pipeline.progress)[1]
@@ -40,6 +42,7 @@ class Memory:
                 "state": state,
                 "told": told.get(name, ""),
                 "topic": topics.get(name, pipeline.kafka.transactions_topic),
+                "made_of": made_of_topic(pipeline.checkpoint(name)),
                 "position": _position(pipeline.checkpoint(name)),
                 "checkpoint_bytes": size(Path(pipeline.checkpoint(name))),
                 **self._batches(pipeline, name),
