@@ -17,9 +17,9 @@ LIMITS = Limits(
 )  # fmt: skip
 QUERY = {
     "state": "running", "told": "running", "topic": "db.public.transactions", "position": {0: 70, 1: 90},
-    "made_of": "id", "checkpoint_bytes": 1, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1},
-    "holds": True, "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0,
-    "recent_unjudged": 10, "lag_records": 0, "lag_s": 0.0,
+    "made_of": "id", "damaged": None, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1},
+    "checkpoint_bytes": 1, "holds": True, "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10,
+    "recent_unreadable": 0, "recent_unjudged": 10, "lag_records": 0, "lag_s": 0.0,
 }  # fmt: skip
 HEALTHY = {
     "at": 1000.0,
@@ -113,6 +113,7 @@ FAULTS = {
     "failed query": (_query(state="failed: ValueError: x"), "query-failed", "anomaly"),
     "shadow": (_query(state="shadow failed: ValueError: x"), "query-failed", "anomaly"),
     "behind": (_query(lag_s=121.0, lag_records=12), "query-behind", "anomaly"),
+    "torn checkpoint": (_query(damaged="offsets/3 is torn"), "checkpoint-damaged", "anomaly"),
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
     "unjudged": (_query("anomaly", recent_unjudged=11), "rows-unjudged", "db.public.transactions"),

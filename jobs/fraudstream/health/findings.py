@@ -141,8 +141,7 @@ def _topics(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 
 def _position(name: str, query: Mapping[str, Any], topic: Mapping[str, Any]) -> Iterator[Finding]:
-    # A rule that nobody runs any more may be wanted again.
-    severity: Severity = "broken" if query["told"] else "warning"
+    severity = _severity(query)
     anew = f"do not repair before it is started over: `--reset {name}`, or bring the old topic back (see the runbook)"
     if None not in (query["made_of"], topic["id"]) and query["made_of"] != topic["id"]:
         text = f"{query['topic']} was deleted and made anew: its id was {query['made_of']} and is {topic['id']}"
@@ -155,6 +154,11 @@ def _position(name: str, query: Mapping[str, Any], topic: Mapping[str, Any]) -> 
             yield Finding("records-gone", severity, name, text, "`make audit` says what is missing; see the runbook")
         elif offset > end:
             yield Finding("topic-replaced", severity, name, text, anew)
+
+
+def _severity(query: Mapping[str, Any]) -> Severity:
+    """Of what keeps a query from starting: a rule that nobody runs any more may be wanted again."""
+    return "broken" if query["told"] else "warning"
 
 
 def _drivers(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -187,6 +191,9 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
         elif state == "running" and (each["lag_s"] or 0) > limits.behind_s:
             found = f"{each['lag_records']:,} offsets wait, the oldest for {each['lag_s']:.0f} s"
             yield Finding("query-behind", "warning", name, found, "see its batch time; more cores, or fewer rules")
+        if each["damaged"]:
+            step = f"put the file back, or start it over: `--reset {name}`"
+            yield Finding("checkpoint-damaged", _severity(each), name, each["damaged"], step)
         if each["holds"] is False:
             found = f"read {each['read']:,}, but its parts sum up to {sum(each['parts'].values()):,}"
             yield Finding("records-unaccounted", "broken", name, found, "`make audit` names the records")
