@@ -113,6 +113,10 @@ FAULTS = {
     "failed query": (_query(state="failed: ValueError: x"), "query-failed", "anomaly"),
     "shadow": (_query(state="shadow failed: ValueError: x"), "query-failed", "anomaly"),
     "behind": (_query(lag_s=121.0, lag_records=12), "query-behind", "anomaly"),
+    "behind, and stopped as one stops": (
+        _query(state="stopped", told="done", lag_s=121.0, lag_records=12), "query-behind", "anomaly",
+    ),
+    "behind for an unknown time": (_query(lag_s=None, lag_records=12), "query-behind", "anomaly"),
     "torn checkpoint": (_query(damaged="offsets/3 is torn"), "checkpoint-damaged", "anomaly"),
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
@@ -164,6 +168,19 @@ def test_nobody_is_sent_to_repair_where_the_topic_is_another_one(facts):
     (finding,) = findings(facts, LIMITS)
     assert finding.found == "db.public.transactions was deleted and made anew: its id was former and is id"
     assert finding.next.startswith("do not repair before it is started over: `--reset anomaly`")
+
+
+def test_what_waits_is_told_with_who_lets_it_wait(facts):
+    def said(**changes):
+        facts["queries"]["anomaly"].update(changes)
+        return [each.found for each in findings(facts, LIMITS) if each.name == "query-behind"]
+
+    assert said(lag_s=121.0, lag_records=1200) == ["1,200 offsets wait, the oldest for 121 s"]
+    assert said(lag_s=None) == ["1,200 offsets wait, who knows how long"]
+    assert said(state="stopped", told="done") == ["nobody runs it; 1,200 offsets wait, who knows how long"]
+    assert said(told="") == [], "the last driver knew nothing of it"
+    facts["driver"]["dead"] = ["anomaly"]
+    assert said(told="running") == [], "the driver's end is told, and is the cause"
 
 
 def test_a_driver_that_ends_no_batch_while_records_wait_is_frozen_and_one_without_input_is_not(facts):

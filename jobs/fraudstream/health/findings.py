@@ -188,9 +188,8 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
             severity: Severity = "warning" if state.startswith("shadow") else "broken"
             step = "mend the cause, then start detect_fraud again; the others run on"
             yield Finding("query-failed", severity, name, why or state, step)
-        elif state == "running" and (each["lag_s"] or 0) > limits.behind_s:
-            found = f"{each['lag_records']:,} offsets wait, the oldest for {each['lag_s']:.0f} s"
-            yield Finding("query-behind", "warning", name, found, "see its batch time; more cores, or fewer rules")
+        elif each["told"] and name not in facts["driver"]["dead"]:
+            yield from _behind(name, each, limits)
         if each["damaged"]:
             step = f"put the file back, or start it over: `--reset {name}`"
             yield Finding("checkpoint-damaged", _severity(each), name, each["damaged"], step)
@@ -201,6 +200,17 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
             found = f"{each['recent_unreadable']:,} messages that cannot be read in the last ten minutes"
             step = f"`{_LAKE_QUERY}` says why"
             yield Finding("quarantine-growing", "warning", name, found, step)
+
+
+def _behind(name: str, query: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    waiting, age = query["lag_records"], query["lag_s"]
+    if not waiting or (age is not None and age <= limits.behind_s):
+        return
+    found = f"{waiting:,} offsets wait, " + (f"the oldest for {age:.0f} s" if age is not None else "who knows how long")
+    step = "see its batch time; more cores, or fewer rules"
+    if query["state"] != "running":
+        found, step = f"nobody runs it; {found}", "start detect_fraud again; it goes on where it was"
+    yield Finding("query-behind", "warning", name, found, step)
 
 
 _LAKE_QUERY = "SELECT reason, count(*) FROM quarantine GROUP BY reason"
