@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
+from deltalake import DeltaTable
 from pyspark.sql.streaming.query import StreamingQuery
 
+from fraudstream.audit.run import Options, audit
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError, Runbook
+from fraudstream.health.facts import gather
+from fraudstream.health.findings import findings
+from fraudstream.health.limits import load_limits
+from fraudstream.repair.run import Workshop, repair
 from fraudstream.stack import connect, kafka, offsets, postgres
 from fraudstream.streams import queries
 from stack.world import World, rows, world
@@ -110,6 +116,13 @@ def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_
     for start in (start_rules, queries_of("start_mirror")):
         refused(lambda start=start: start(a_world), "topic-replaced")
     assert (a_world.mirror(), a_world.alerts_in_kafka()) == before
+    changes = DeltaTable(a_world.pipeline.table("transaction_changes")).version()
+    asked = (a_world.pipeline, a_world.rules, a_world.settings)
+    refused(lambda: audit(*asked, Options()), "topic-replaced")
+    refused(lambda: repair(Workshop(*asked, lambda: a_world.session, lambda _: None), Options()), "topic-replaced")
+    assert DeltaTable(a_world.pipeline.table("transaction_changes")).version() == changes, "the old topic's only record"
+    found = findings(gather(a_world.settings, a_world.pipeline), load_limits())
+    assert ("topic-replaced", queries.MIRROR) in {(each.name, each.part) for each in found}
 
 
 def test_a_rule_that_starts_over_knows_what_the_lake_tells_where_the_topic_has_lost_its_beginning(a_world: World):
