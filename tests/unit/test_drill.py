@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+import record_drills
 from fraudstream.drill import rig as rigs
 from fraudstream.drill import rounds
 from fraudstream.drill import run as drill
@@ -85,6 +86,38 @@ def test_what_no_check_has_looked_at_is_no_zero():
     (entry,) = summarised(results, [FAULTS["kill_connect"]])
     assert (entry["lost"], entry["doubled"], totals([entry], results)["rounds_unchecked"]) == (None, 0, 1)
     assert totals([entry], results)["lost"] is None
+
+
+@pytest.fixture
+def a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The report of two rounds of a kill, of which the second one had few rows until it was recovered."""
+    monkeypatch.setattr(drill, "versions", lambda settings: {"spark": "1"})
+    file = tmp_path / "full.jsonl"
+    drill.append_results(file, [result(helped={"connect": 1})])
+    drill.append_results(file, [result(number=2, rows_meanwhile=1_234, helped={"connect": 1})])
+    return drill.assembled(file, load_settings(tmp_path), [[FAULTS["kill_connect"]]])
+
+
+def test_every_page_tells_rows_around_a_fault_from_those_until_it_was_recovered(a_report, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_drills, "RECORDED", tmp_path / "recorded" / "full.json")
+    monkeypatch.setattr(record_drills, "PAGE", tmp_path / "drills.md")
+    record_drills.record(tmp_path / "full.json")
+    page = (tmp_path / "drills.md").read_text()
+    assert "| rows around it (not in flight) | fewest until recovered |" in page
+    row = "| `kill_connect` | 2 of 2 | 2 | 60,000 | 1,234 | 0 | 0 | 6 | 4.0 s | 4.0 s | held | connect 2 |"
+    assert row in page.splitlines()
+    assert "<td>60,000</td><td>1,234</td>" in (tmp_path / "full.html").read_text()
+    header, line, *_ = as_text(a_report).splitlines()
+    assert header.index("rows around") < header.index("until recovered")
+    assert " ".join(line.split()) == "kill_connect 2 2 60,000 1,234 0 0 6 4.0 s 4.0 s held connect 2"
+
+
+def test_the_page_of_a_report_that_counted_no_starts_has_a_dash(a_report, tmp_path, monkeypatch):
+    for entry in a_report["faults"]:
+        del entry["helped"]
+    monkeypatch.setattr(record_drills, "RECORDED", tmp_path / "recorded.json")
+    record_drills.RECORDED.write_text(json.dumps({"options": "", "note": "", "report": a_report}))
+    assert "| held | - |" in record_drills.page()
 
 
 def test_a_run_passes_only_with_every_planned_fault_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

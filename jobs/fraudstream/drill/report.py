@@ -119,12 +119,15 @@ def write_report(results: Path, report: Mapping[str, Any]) -> None:
 
 def as_text(report: Mapping[str, Any]) -> str:
     """The table for the terminal."""
-    header = ["fault", "strikes", "kills", "rows", "lost", "doubled", "copies", "p50", "p95", "verdict", "helped"]
+    header = [
+        "fault", "strikes", "kills", "rows around", "until recovered", "lost", "doubled", "copies", "p50", "p95",
+        "verdict", "helped",
+    ]  # fmt: skip
     rows = [
         [
-            entry["fault"], entry["strikes"], entry["kills"], entry["rows"], *(_count(entry[name]) for name in _FOUND),
-            _seconds(entry["recovery_s"]["p50"]), _seconds(entry["recovery_s"]["p95"]), entry["verdict"],
-            as_words(entry["helped"]),
+            entry["fault"], entry["strikes"], entry["kills"], entry["rows"], entry["rows_meanwhile"],
+            *(_count(entry[name]) for name in _FOUND), *(_seconds(entry["recovery_s"][p]) for p in ("p50", "p95")),
+            entry["verdict"], as_words(entry["helped"]),
         ]
         for entry in report["faults"]
     ]  # fmt: skip
