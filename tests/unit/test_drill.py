@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+import drill_faults
 import record_drills
 from fraudstream.drill import rig as rigs
 from fraudstream.drill import rounds
@@ -142,6 +143,26 @@ def test_a_full_run_has_its_kills_and_every_other_fault_once_and_is_the_same_for
     assert sorted(name for name in names if name not in STORM) == sorted(set(FAULTS) - set(STORM))
     assert rounds == planned(Options(full=True, seed=4))
     assert rounds != planned(Options(full=True, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--rounds 0", "argument --rounds: '0' is no whole number from 1 to 1000."),
+        ("--rounds -1", "argument --rounds: '-1' is no whole number from 1 to 1000."),
+        ("--rate 0", "argument --rate: '0' is no whole number from 1 to 100000."),
+        ("--rate nan", "argument --rate: 'nan' is no whole number from 1 to 100000."),
+        ("--kills 0", "argument --kills: '0' is no whole number from 1 to 10000."),
+        ("--seed -3", "argument --seed: '-3' is no whole number from 0 to 4294967295."),
+        ("--full --only poison", "argument --only: not allowed with argument --full"),
+    ],
+)
+def test_an_option_that_plans_nothing_or_another_run_than_it_says_is_refused(options, said, monkeypatch, capsys):
+    monkeypatch.setattr(drill_faults, "run", lambda *given: pytest.fail("it has begun"))
+    with pytest.raises(SystemExit) as end:
+        drill_faults.main(options.split())
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)
 
 
 def test_a_quick_run_has_faults_of_at_least_twelve_rows_of_the_matrix():
