@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -12,14 +13,17 @@ from deltalake import write_deltalake
 
 import drill_faults
 import record_drills
+from fraudstream.config import load_pipeline, write_variant
 from fraudstream.drill import run as drill
+from fraudstream.drill import stores
 from fraudstream.drill.catalog import FAULTS, STORM
 from fraudstream.drill.checkup import doubles, log_counts, log_gaps
 from fraudstream.drill.helped import PARTS
 from fraudstream.drill.report import as_text, summarised, totals, verdict
 from fraudstream.drill.run import Options, planned
-from fraudstream.errors import Runbook
+from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.settings import REPOSITORY, load_settings
+from fraudstream.streams.manifest import claim_checkpoint
 from unit.drills import SOUND, result
 
 
@@ -233,3 +237,43 @@ def test_what_must_go_on_alone_is_said_so_before_the_strike_and_in_the_handbook(
     assert promised >= {"kill_kafka", "kill_postgres", "freeze_postgres", "freeze_jvm", "poison"}
     assert FAULTS["kill_stack"].alone == ("driver",)
     assert FAULTS["broker_away"].alone == ("connect",), "after 90 s queries and the connector have given up"
+
+
+class _Writers:
+    """A rig of which second_writer sees files alone."""
+
+    def __init__(self, home: Path):
+        self.home, self.config = home, home / "pipeline.yaml"
+        write_variant(self.config, {name: str(home / name) for name in ("lake", "checkpoints", "progress")})
+        self.pipeline = load_pipeline(self.config)
+        for query in ("archive_alerts", "mirror_transactions"):
+            claim_checkpoint(self.pipeline.checkpoint(query), {"topic": query})
+        for table in ("alerts", "transactions", "transaction_changes", "quarantine"):
+            write_deltalake(self.pipeline.table(table), pa.table({"id": [1]}))
+
+
+def test_a_second_archive_and_a_second_mirror_must_be_refused_where_they_come_to_the_tables(tmp_path, monkeypatch):
+    rig, tried = _Writers(tmp_path), []
+
+    def refused(rig, job, config, runbooks):
+        other = load_pipeline(config)
+        made_with = json.loads(Path(other.checkpoint(job), "fraudstream.json").read_text())
+        tried.append((job, runbooks, made_with["topic"], other.lake == rig.pipeline.lake))
+        write_deltalake(rig.pipeline.table("alerts"), pa.table({"id": [2]}), mode="append")  # by its own writer
+        return "refused: in use"
+
+    monkeypatch.setattr(stores, "refused", refused)
+    struck = stores.second_writer(rig, Random(1))
+    assert tried == [(job, ("table-in-use",), job, True) for job in ("archive_alerts", "mirror_transactions")]
+    assert struck.proof == "archive_alerts refused: in use; mirror_transactions refused: in use"
+
+
+@pytest.mark.parametrize("table", ["alerts", "transaction_changes", "transactions", "quarantine"])
+def test_a_commit_that_a_second_writer_replaces_is_seen_though_there_are_as_many_as_before(
+    tmp_path, monkeypatch, table
+):
+    rig = _Writers(tmp_path)
+    commit = Path(rig.pipeline.table(table), "_delta_log", f"{0:020}.json")
+    monkeypatch.setattr(stores, "refused", lambda *given: str(commit.write_text("{}")))
+    with pytest.raises(FraudstreamError, match=f"commits were replaced by others: .*{commit}"):
+        stores.second_writer(rig, Random(1))
