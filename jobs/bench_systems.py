@@ -76,11 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", type=options.choices(PROFILES), default=[], metavar="A,B", help=f"of {', '.join(PROFILES)}")
     add("--form", type=options.choices(FORMS), default=[], metavar="A,B", help=f"of {', '.join(FORMS)}")
     add("--users", type=_numbers(USERS), default=[], metavar="N,M", help=f"of {', '.join(map(str, USERS))}")
-    add("--events", type=_whole(10_000, 1_000_000_000),
+    add("--events", type=options.whole(10_000, 1_000_000_000),
         help=f"of each topic (default: {QUICK_EVENTS}, of a full run {EVENTS})",
     )  # fmt: skip
-    add("--repeats", type=_whole(1, 100), default=REPEATS, help=f"runs of each system (default: {REPEATS})")
-    add("--patience", type=_whole(10, 3600), default=PATIENCE_S, metavar="S",
+    add("--repeats", type=options.whole(1, 100), default=REPEATS, help=f"runs of each system (default: {REPEATS})")
+    add("--patience", type=options.whole(10, 3600), default=PATIENCE_S, metavar="S",
         help="seconds without an alert after which a system is given up (default: 60); in all it has 5 times as long, "
         "and a second more for every 2,000 events",
     )  # fmt: skip
@@ -92,15 +92,6 @@ def _parser() -> argparse.ArgumentParser:
 def _numbers(allowed: Sequence[int]) -> Callable[[str], list[int]]:
     parse = options.choices([str(number) for number in allowed])
     return lambda text: [int(name) for name in parse(text.replace("_", ""))]
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}.")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -47,12 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = parser.add_argument
     add("--list", action="store_true", help="the faults and what must hold")
-    add("--only", type=options.choices(list(FAULTS)), default=[], metavar="A,B", help="only these faults")
-    add("--seed", type=int, default=0, help="another seed strikes at other moments (default: 0)")
-    add("--rounds", type=int, default=1, help="how often (default: 1)")
-    add("--rate", type=float, default=1500.0, help="rows per second meanwhile (default: 1500)")
-    add("--full", action="store_true", help="every fault, and a storm of kills; hours")
-    add("--kills", type=int, default=300, help="kills of the storm in a full run (default: 300)")
+    which = parser.add_mutually_exclusive_group().add_argument
+    which("--only", type=options.choices(list(FAULTS)), default=[], metavar="A,B", help="only these faults")
+    which("--full", action="store_true", help="every fault, and a storm of kills; hours")
+    add("--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N",
+        help="another seed strikes at other moments (default: 0)")  # fmt: skip
+    add("--rounds", type=options.whole(1, 1000), default=1, metavar="N",
+        help="how often, but for a full run, which has rounds of its own (default: 1)")  # fmt: skip
+    add("--rate", type=options.whole(1, 100_000), default=1500, metavar="N",
+        help="rows per second meanwhile (default: 1500)")  # fmt: skip
+    add("--kills", type=options.whole(1, 10_000), default=300, metavar="N",
+        help="kills of the storm in a full run (default: 300)")  # fmt: skip
     add("--fresh", action="store_true", help="forget the full run so far")
     return parser
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fraudstream.check.page import templates
 from fraudstream.drill import report as drill_report
+from fraudstream.drill.helped import as_words
 from fraudstream.stack.settings import REPOSITORY
 
 RECORDED = REPOSITORY / "tests" / "fixtures" / "drill" / "full.json"
@@ -34,7 +35,7 @@ def page() -> str:
     totals = kept["report"]["totals"]
     template = templates(Path(drill_report.__file__).parent).get_template("drills.md.j2")
     return template.render(
-        **kept, hours=f"{totals['seconds'] / 3600:.1f}", bound=f"{300 / totals['strikes']:.1f} %"
+        **kept, words=as_words, hours=f"{totals['seconds'] / 3600:.1f}", bound=f"{300 / totals['strikes']:.1f} %"
     ) + "\n"  # fmt: skip
 
 

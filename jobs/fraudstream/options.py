@@ -41,3 +41,14 @@ def choices(allowed: Sequence[str]) -> Callable[[str], list[str]]:
         return found
 
     return parse
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}.")
+        return int(text)
+
+    return parse

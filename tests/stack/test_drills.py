@@ -26,6 +26,8 @@ def test_three_drills_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     settings = load_settings(tmp_path, ports)
     results = run_round(settings, [FAULTS[name] for name in DRILLS], 1, 1, 800, told.append)
     assert [(result["fault"], result["outcome"]) for result in results] == [(name, "struck") for name in DRILLS], told
+    helped = {result["fault"]: result["helped"] for result in results}
+    assert (helped["kill_driver"]["driver"], helped["kill_connect"]["connect"]) == (1, 1), told
     check = results[0]["check"]
     assert check["failures"] == [], told
     assert (check["lost"], check["doubled"]) == (0, 0)

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from fraudstream.drill import rounds
+import drill_faults
+import record_drills
+from fraudstream.config import load_pipeline, write_variant
 from fraudstream.drill import run as drill
+from fraudstream.drill import stores
 from fraudstream.drill.catalog import FAULTS, STORM
-from fraudstream.drill.checkup import Checkup, doubles, log_counts, log_gaps
-from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError, Struck
+from fraudstream.drill.checkup import doubles, log_counts, log_gaps
+from fraudstream.drill.helped import PARTS
 from fraudstream.drill.report import as_text, summarised, totals, verdict
 from fraudstream.drill.run import Options, planned
-from fraudstream.errors import Runbook
+from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.settings import REPOSITORY, load_settings
-
-SOUND = {"rows": 90_000, "alerts": 700, "lost": 0, "doubled": 0, "kafka_copies": 3, "quarantined": 0, "failures": []}
-
-
-def result(fault: str = "kill_connect", number: int = 1, **changes: Any) -> dict[str, Any]:
-    found = {
-        "fault": fault, "outcome": "struck", "proof": "pid 7 gone", "rows": 30_000, "kills": 1, "recovery_s": 4.0,
-        "rows_meanwhile": 9_000, "round": number, "seed": 5, "plan": [fault], "at": 1_800_000_000.0,
-        "seconds": 60.0, "check": SOUND,
-    }  # fmt: skip
-    return {**found, **changes}
+from fraudstream.streams.manifest import claim_checkpoint
+from unit.drills import SOUND, result
 
 
 @pytest.mark.parametrize(
@@ -42,6 +37,7 @@ def result(fault: str = "kill_connect", number: int = 1, **changes: Any) -> dict
         ([result(outcome="not struck", recovery_s=None)], "not proven"),
         ([result(outcome="not made", recovery_s=None)], "not run"),
         ([result(), result(number=2, outcome="not recovered", recovery_s=None)], "failed"),
+        ([result(), result(number=2, outcome="helped")], "failed"),
         ([result(check={**SOUND, "lost": 1, "failures": ["capture: 1 lost"]})], "failed"),
         ([result(), result(number=2, check={"failures": ["the archive did not catch up"]})], "failed"),
         ([result(), result(number=2, outcome="not reached", check={"failures": ["a crash"]})], "not proven"),
@@ -82,6 +78,38 @@ def test_what_no_check_has_looked_at_is_no_zero():
     assert totals([entry], results)["lost"] is None
 
 
+@pytest.fixture
+def a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The report of two rounds of a kill, of which the second one had few rows until it was recovered."""
+    monkeypatch.setattr(drill, "versions", lambda settings: {"spark": "1"})
+    file = tmp_path / "full.jsonl"
+    drill.append_results(file, [result(helped={"connect": 1})])
+    drill.append_results(file, [result(number=2, rows_meanwhile=1_234, helped={"connect": 1})])
+    return drill.assembled(file, load_settings(tmp_path), [[FAULTS["kill_connect"]]])
+
+
+def test_every_page_tells_rows_around_a_fault_from_those_until_it_was_recovered(a_report, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_drills, "RECORDED", tmp_path / "recorded" / "full.json")
+    monkeypatch.setattr(record_drills, "PAGE", tmp_path / "drills.md")
+    record_drills.record(tmp_path / "full.json")
+    page = (tmp_path / "drills.md").read_text()
+    assert "| rows around it (not in flight) | fewest until recovered |" in page
+    row = "| `kill_connect` | 2 of 2 | 2 | 60,000 | 1,234 | 0 | 0 | 6 | 4.0 s | 4.0 s | held | connect 2 |"
+    assert row in page.splitlines()
+    assert "<td>60,000</td><td>1,234</td>" in (tmp_path / "full.html").read_text()
+    header, line, *_ = as_text(a_report).splitlines()
+    assert header.index("rows around") < header.index("until recovered")
+    assert " ".join(line.split()) == "kill_connect 2 2 60,000 1,234 0 0 6 4.0 s 4.0 s held connect 2"
+
+
+def test_the_page_of_a_report_that_counted_no_starts_has_a_dash(a_report, tmp_path, monkeypatch):
+    for entry in a_report["faults"]:
+        del entry["helped"]
+    monkeypatch.setattr(record_drills, "RECORDED", tmp_path / "recorded.json")
+    record_drills.RECORDED.write_text(json.dumps({"options": "", "note": "", "report": a_report}))
+    assert "| held | - |" in record_drills.page()
+
+
 def test_a_run_passes_only_with_every_planned_fault_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(drill, "versions", lambda settings: {"spark": "1"})
     file, rounds = tmp_path / "quick.jsonl", [[FAULTS["kill_connect"], FAULTS["kill_kafka"]]]
@@ -104,6 +132,26 @@ def test_a_full_run_has_its_kills_and_every_other_fault_once_and_is_the_same_for
     assert sorted(name for name in names if name not in STORM) == sorted(set(FAULTS) - set(STORM))
     assert rounds == planned(Options(full=True, seed=4))
     assert rounds != planned(Options(full=True, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--rounds 0", "argument --rounds: '0' is no whole number from 1 to 1000."),
+        ("--rounds -1", "argument --rounds: '-1' is no whole number from 1 to 1000."),
+        ("--rate 0", "argument --rate: '0' is no whole number from 1 to 100000."),
+        ("--rate nan", "argument --rate: 'nan' is no whole number from 1 to 100000."),
+        ("--kills 0", "argument --kills: '0' is no whole number from 1 to 10000."),
+        ("--seed -3", "argument --seed: '-3' is no whole number from 0 to 4294967295."),
+        ("--full --only poison", "argument --only: not allowed with argument --full"),
+    ],
+)
+def test_an_option_that_plans_nothing_or_another_run_than_it_says_is_refused(options, said, monkeypatch, capsys):
+    monkeypatch.setattr(drill_faults, "run", lambda *given: pytest.fail("it has begun"))
+    with pytest.raises(SystemExit) as end:
+        drill_faults.main(options.split())
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)
 
 
 def test_a_quick_run_has_faults_of_at_least_twelve_rows_of_the_matrix():
@@ -178,72 +226,54 @@ def test_doubles_and_holes_in_a_tables_log_are_found(tmp_path: Path):
     assert "not a commit" in wrong[1]
 
 
-class _Rig:
-    """A rig that writes rows and breaks where it is told to."""
-
-    broken: tuple[str, ...] = ()
-
-    def __init__(self, settings, seed, rate, *, inserts_only=False):
-        self.log, self.home, self.rows = settings.home / "driver.log", settings.home, 0
-
-    def _step(self, name: str) -> None:
-        if name in self.broken:
-            raise RuntimeError(f"{name} broke")
-
-    def start(self) -> None:
-        self._step("start")
-
-    def restore(self) -> None:
-        self._step("restore")
-
-    def end(self) -> None:
-        self._step("end")
-
-    def clear(self) -> None:
-        self._step("clear")
-
-    def written(self) -> int:
-        self.rows += 30_000
-        return self.rows
-
-    def wal(self) -> int:
-        return 1
-
-    def await_recovered(self, wal: int) -> None:
-        self._step("recovery")
-
-    def until(self, done, waiting_for, *, watch=False) -> None:
-        assert done()
+def test_what_must_go_on_alone_is_said_so_before_the_strike_and_in_the_handbook():
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:4] for line in text.split("\n## Drills")[1].splitlines() if line.startswith("| `")]
+    told = {name: "alone" in holds for faults, _, holds in rows for name in FAULTS if f"`{name}`" in faults}
+    assert told == {name: bool(fault.alone) for name, fault in FAULTS.items()}
+    assert {name: "alone" in fault.must_hold for name, fault in FAULTS.items()} == told
+    assert {part for fault in FAULTS.values() for part in fault.alone} <= set(PARTS)
+    promised = {name for name, fault in FAULTS.items() if {"connector", "driver"} <= set(fault.alone)}
+    assert promised >= {"kill_kafka", "kill_postgres", "freeze_postgres", "freeze_jvm", "poison"}
+    assert FAULTS["kill_stack"].alone == ("driver",)
+    assert FAULTS["broker_away"].alone == ("connect",), "after 90 s queries and the connector have given up"
 
 
-def _strikes(outcome: Exception | None) -> Fault:
-    def strike(rig, random):
-        if outcome:
-            raise outcome
-        return Struck("pid 7 gone", 1)
+class _Writers:
+    """A rig of which second_writer sees files alone."""
 
-    return Fault(name="kill_connect", rows=(4,), must_hold="no loss", strike=strike)
+    def __init__(self, home: Path):
+        self.home, self.config = home, home / "pipeline.yaml"
+        write_variant(self.config, {name: str(home / name) for name in ("lake", "checkpoints", "progress")})
+        self.pipeline = load_pipeline(self.config)
+        for query in ("archive_alerts", "mirror_transactions"):
+            claim_checkpoint(self.pipeline.checkpoint(query), {"topic": query})
+        for table in ("alerts", "transactions", "transaction_changes", "quarantine"):
+            write_deltalake(self.pipeline.table(table), pa.table({"id": [1]}))
 
 
-@pytest.mark.parametrize(
-    ("broken", "raised", "outcomes", "said"),
-    [
-        ((), None, ["struck", "struck"], "held"),
-        ((), NotStruckError("it lived"), ["not struck", "not struck"], "not proven"),
-        ((), NotMadeError("no disk"), ["not made", "not made"], "not run"),
-        (("start",), None, ["not reached", "not reached"], "not proven"),
-        (("recovery",), None, ["not recovered", "not reached"], "failed"),
-        (("restore",), NotStruckError("it lived"), ["not recovered", "not reached"], "failed"),
-        (("end",), None, ["struck", "struck"], "failed"),
-        (("clear",), None, ["struck", "struck"], "failed"),
-    ],
-)
-def test_whatever_breaks_in_a_round_is_in_its_results(tmp_path, monkeypatch, broken, raised, outcomes, said):
-    monkeypatch.setattr(rounds, "Rig", _Rig)
-    monkeypatch.setattr(_Rig, "broken", broken)
-    monkeypatch.setattr(rounds, "check_up", lambda rig: Checkup(rows=90_000, alerts=700, lost=0, doubled=0))
-    fault = _strikes(raised)
-    found = rounds.run_round(load_settings(tmp_path), [fault, fault], 1, 1, 1000.0, lambda text: None)
-    assert [each["outcome"] for each in found] == outcomes
-    (entry,) = summarised(found, [fault])
-    assert entry["verdict"] == said
+def test_a_second_archive_and_a_second_mirror_must_be_refused_where_they_come_to_the_tables(tmp_path, monkeypatch):
+    rig, tried = _Writers(tmp_path), []
+
+    def refused(rig, job, config, runbooks):
+        other = load_pipeline(config)
+        made_with = json.loads(Path(other.checkpoint(job), "fraudstream.json").read_text())
+        tried.append((job, runbooks, made_with["topic"], other.lake == rig.pipeline.lake))
+        write_deltalake(rig.pipeline.table("alerts"), pa.table({"id": [2]}), mode="append")  # by its own writer
+        return "refused: in use"
+
+    monkeypatch.setattr(stores, "refused", refused)
+    struck = stores.second_writer(rig, Random(1))
+    assert tried == [(job, ("table-in-use",), job, True) for job in ("archive_alerts", "mirror_transactions")]
+    assert struck.proof == "archive_alerts refused: in use; mirror_transactions refused: in use"
+
+
+@pytest.mark.parametrize("table", ["alerts", "transaction_changes", "transactions", "quarantine"])
+def test_a_commit_that_a_second_writer_replaces_is_seen_though_there_are_as_many_as_before(
+    tmp_path, monkeypatch, table
+):
+    rig = _Writers(tmp_path)
+    commit = Path(rig.pipeline.table(table), "_delta_log", f"{0:020}.json")
+    monkeypatch.setattr(stores, "refused", lambda *given: str(commit.write_text("{}")))
+    with pytest.raises(FraudstreamError, match=f"commits were replaced by others: .*{commit}"):
+        stores.second_writer(rig, Random(1))

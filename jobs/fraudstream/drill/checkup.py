@@ -36,7 +36,8 @@ _KEYS = {
 @dataclass(frozen=True, kw_only=True)
 class Checkup:
     """Changes and alerts lost, doubled in the topic or in Delta; equal copies of alerts in Kafka; failures in words;
-    and why the check could not have failed (`unproven`), where it could not. None: not looked at."""
+    why the check could not have failed (`unproven`), where it could not; and how often what was started again while the
+    pipeline caught up (`helped`). None: not looked at."""
 
     rows: int
     doubled: int
@@ -46,6 +47,7 @@ class Checkup:
     quarantined: int | None = None
     failures: list[str] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
+    helped: dict[str, int] | None = None
 
 
 def check_tables(rig: Rig) -> Checkup:

@@ -31,7 +31,7 @@ class Struck:
 class Fault:
     """A fault, the rows of the fault matrix (docs/operations.md) it is of, and what must hold, which is said before it
     strikes. `strike` makes it and proves it; it raises NotStruckError or NotMadeError. `kills`: components that one
-    strike of a storm kills.
+    strike of a storm kills. `alone`: which of helped.PARTS must go on without being started again.
 
     A `gap` leaves changes out of the topic, which a snapshot brings as rows: updates and deletes in it cannot be told,
     so that only rows are inserted. A fault that is the `end` takes records from the topic that no query has judged, so
@@ -42,5 +42,6 @@ class Fault:
     must_hold: str
     strike: Callable[[Rig, Random], Struck]
     kills: int = 1
+    alone: tuple[str, ...] = ()
     gap: bool = False
     end: bool = False

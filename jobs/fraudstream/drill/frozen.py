@@ -10,6 +10,7 @@ from random import Random
 import psutil
 
 from fraudstream.drill.fault import Fault, NotStruckError, Struck
+from fraudstream.drill.helped import PARTS
 from fraudstream.drill.means import refused
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.drill.signals import family, signal_all
@@ -92,29 +93,35 @@ def _everything(rig: Rig) -> list[int]:
 
 
 def _frozen(
-    name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float, runbook: Runbook | None = None
-) -> Fault:
+    name: str, what: str, pids: Callable[[Rig], list[int]], seconds: float, runbook: Runbook | None = None,
+    given_up: tuple[str, ...] = (),
+) -> Fault:  # fmt: skip
+    """The freeze of some processes. `given_up`: what may have failed by the time they thaw."""
+    said = "the doctor says so; " if runbook else ""
+    but = f" but {' and '.join(given_up)}, which may have given up" if given_up else ""
     return Fault(
-        name=f"freeze_{name}", rows=(8,), must_hold="the doctor says so; no loss; all goes on when it thaws",
+        name=f"freeze_{name}", rows=(8,), must_hold=f"{said}no loss; all goes on alone when it thaws{but}",
         strike=lambda rig, random: freeze(rig, pids(rig), what, seconds, runbook),
+        alone=tuple(part for part in PARTS if part not in given_up),
     )  # fmt: skip
 
 
-# PostgreSQL ends the session of a reader that is silent for 60 s (wal_sender_timeout).
+# PostgreSQL ends the session of a reader that is silent for 60 s (wal_sender_timeout). The broker gives up Connect's
+# transaction after 15 s (producer.transaction.timeout.ms), of which its connector may fail; queries wait for 60 s.
 FROZEN = (
     Fault(
         name="second_driver", rows=(3,), must_hold="the second start is refused by name; nothing is written by it",
         strike=second_driver,
     ),
     Fault(
-        name="zombie_driver", rows=(3,), must_hold="the second start is refused while the first is frozen; it goes on",
-        strike=zombie_driver,
+        name="zombie_driver", rows=(3,), strike=zombie_driver, alone=("driver",),
+        must_hold="the second start is refused while the first is frozen; it goes on alone",
     ),
-    _frozen("connect", TITLES["connect"], _component("connect"), 75, "connect-down"),
-    _frozen("kafka", TITLES["kafka"], _component("kafka"), 75, "kafka-down"),
+    _frozen("connect", TITLES["connect"], _component("connect"), 75, "connect-down", ("connector",)),
+    _frozen("kafka", TITLES["kafka"], _component("kafka"), 75, "kafka-down", ("connector", "driver")),
     _frozen("postgres", TITLES["postgres"], _component("postgres"), 30, "postgres-down"),
     _frozen("jvm", "the driver's JVM", lambda rig: rig.pids()["jvm"], 30, "driver-frozen"),
     _frozen("python", "the driver's Python", lambda rig: rig.pids()["python"], 20, "driver-frozen"),
-    _frozen("everything", "the stack and the driver", _everything, 20),
+    _frozen("everything", "the stack and the driver", _everything, 20, None, ("connector",)),
     _frozen("workers", "the driver's Python workers", lambda rig: rig.pids()["workers"], 20),
 )  # fmt: skip

@@ -199,8 +199,8 @@ def _inserted(database: psycopg2.extensions.connection, count: int, number: int)
 
 INPUT = (
     Fault(
-        name="poison", rows=(11,), strike=poison,
-        must_hold="the stream goes on; each bad record is in quarantine once, with its bytes and position",
+        name="poison", rows=(11,), strike=poison, alone=("connector", "driver"),
+        must_hold="the stream goes on alone; each bad record is in quarantine once, with its bytes and position",
     ),
     Fault(name="copies", rows=(19,), strike=copies, must_hold="no effect in Delta, the same alerts"),
     Fault(

@@ -13,6 +13,7 @@ import numpy as np
 from fraudstream.check.page import templates
 from fraudstream.columns import aligned
 from fraudstream.drill.fault import Fault
+from fraudstream.drill.helped import as_words, counted
 from fraudstream.drill.rounds import ENOUGH_ROWS
 
 Result = Mapping[str, Any]
@@ -43,11 +44,12 @@ def _entry(fault: Fault, results: Sequence[Result]) -> dict[str, Any]:
         "seeds": sorted({result["seed"] for result in results}),
         "rounds": len(checks),
         "tries": len(results),
-        "strikes": sum(result["outcome"] == "struck" for result in results),
+        "strikes": sum(result["outcome"] in ("struck", "helped") for result in results),
         "kills": sum(result["kills"] for result in results),
         "rows": rows,
         "rows_meanwhile": min((result["rows_meanwhile"] for result in reached if result["rows_meanwhile"]), default=0),
         **{name: _sum(checks.values(), name) for name in _FOUND},
+        "helped": _helped(result.get("helped") for result in reached),
         "recovery_s": _percentiles(recovered),
         "verdict": verdict(results, failures, rows, unproven),
         "proof": next((result["proof"] for result in reversed(results)), ""),
@@ -61,15 +63,22 @@ def _sum(checks: Iterable[Mapping[str, Any]], name: str) -> int | None:
     return sum(found) if found else None
 
 
+def _helped(counts: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:
+    """How often what was started again in all; None if nobody has counted it."""
+    found = [each for each in counts if each is not None]
+    return counted(part for each in found for part, n in each.items() for _ in range(n)) if found else None
+
+
 def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
     return {f"p{share}": round(float(np.percentile(seconds, share)), 2) if seconds else None for share in (50, 95)}
 
 
 def verdict(results: Sequence[Result], failures: Sequence[str], rows: int, unproven: Sequence[str] = ()) -> str:
-    """failed if a check failed or the pipeline did not recover; not run if the fault cannot be made; not proven if it
-    did not strike, too few rows were written around it, or its check could not have failed (`unproven`); else held."""
+    """failed if a check failed, the pipeline did not recover, or what must go on alone was started again; not run if
+    the fault cannot be made; not proven if it did not strike, too few rows were written around it, or its check could
+    not have failed (`unproven`); else held."""
     outcomes = {result["outcome"] for result in results}
-    if failures or "not recovered" in outcomes:
+    if failures or outcomes & {"not recovered", "helped"}:
         return "failed"
     if outcomes == {"not made"}:
         return "not run"
@@ -91,6 +100,7 @@ def totals(entries: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> d
         "rows": _sum(checks, "rows"),
         "alerts": _sum(checks, "alerts"),
         **{name: _sum(checks, name) for name in _FOUND},
+        "helped": _helped(each.get("helped") for each in (*results, *checks)),
         "recovery_s": _percentiles(recovered),
         "verdicts": {name: sum(entry["verdict"] == name for entry in entries) for name in VERDICTS},
     }  # fmt: skip
@@ -99,7 +109,7 @@ def totals(entries: Sequence[Mapping[str, Any]], results: Sequence[Result]) -> d
 def write_report(results: Path, report: Mapping[str, Any]) -> None:
     """Write report.json and report.html beside the file of results; those of a full run are kept under its name too."""
     text = json.dumps(report, indent=1) + "\n"
-    page = templates(Path(__file__).parent).get_template("drill.html.j2").render(report=report)
+    page = templates(Path(__file__).parent).get_template("drill.html.j2").render(report=report, words=as_words)
     for name in ("report", *(["full"] if results.stem == "full" else [])):
         fresh = results.with_name(f"{name}.json.new")
         fresh.write_text(text, encoding="utf-8")
@@ -109,11 +119,15 @@ def write_report(results: Path, report: Mapping[str, Any]) -> None:
 
 def as_text(report: Mapping[str, Any]) -> str:
     """The table for the terminal."""
-    header = ["fault", "strikes", "kills", "rows", "lost", "doubled", "copies", "p50", "p95", "verdict"]
+    header = [
+        "fault", "strikes", "kills", "rows around", "until recovered", "lost", "doubled", "copies", "p50", "p95",
+        "verdict", "helped",
+    ]  # fmt: skip
     rows = [
         [
-            entry["fault"], entry["strikes"], entry["kills"], entry["rows"], *(_count(entry[name]) for name in _FOUND),
-            _seconds(entry["recovery_s"]["p50"]), _seconds(entry["recovery_s"]["p95"]), entry["verdict"],
+            entry["fault"], entry["strikes"], entry["kills"], entry["rows"], entry["rows_meanwhile"],
+            *(_count(entry[name]) for name in _FOUND), *(_seconds(entry["recovery_s"][p]) for p in ("p50", "p95")),
+            entry["verdict"], as_words(entry["helped"]),
         ]
         for entry in report["faults"]
     ]  # fmt: skip
@@ -121,7 +135,7 @@ def as_text(report: Mapping[str, Any]) -> str:
     last = (
         f"{found['strikes']} strikes, {found['kills']} kills in {found['rounds']} rounds of {found['seconds']} s, "
         f"{_count(found['rows'])} rows: lost {_count(found['lost'])}, doubled {_count(found['doubled'])}, "
-        f"equal copies in Kafka {_count(found['kafka_copies'])}"
+        f"equal copies in Kafka {_count(found['kafka_copies'])}; started again: {as_words(found['helped'])}"
     )
     details = [f"- {entry['fault']}: {line}" for entry in report["faults"] for line in entry["detail"]]
     return "\n".join([*aligned(header, rows), last, *details])

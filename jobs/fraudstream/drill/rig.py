@@ -19,6 +19,7 @@ from fraudstream.check.children import Child, start_job
 from fraudstream.config import RULES_FILE, Pipeline, load_pipeline, write_variant
 from fraudstream.drill import positions
 from fraudstream.drill.feed import Feed
+from fraudstream.drill.helped import Help
 from fraudstream.errors import FraudstreamError, StackError
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.stack import connect, guard, kafka, lifecycle, postgres
@@ -51,6 +52,7 @@ class Rig:
         # Changes up to a position may have been delivered again, from these offsets on.
         self.redelivered_to, self.redelivered_from = 0, dict[str, int]()
         self.poison: dict[tuple[int, int], bytes] = {}  # unreadable messages, by partition and offset
+        self.helped: list[Help] = []  # what `restore` has started again
         self.driver: Child | None = None
         self.feed: Feed | None = None
         self.environment = {"FRAUDSTREAM_HOME": str(self.home)}
@@ -107,19 +109,18 @@ class Rig:
         return all(states.get(query) == "running" for query in self.queries)
 
     def restore(self) -> None:
-        """What an operator does after a fault: start what is down, restart what has failed, go on."""
+        """What an operator does after a fault: start what is down, restart what has failed; `helped` tells it."""
         limit = time.monotonic() + PATIENCE_S
         while True:
             try:
-                lifecycle.up(self.settings)
+                self._make_up()
                 break
-            except StackError as error:
+            except StackError:
+                # A worker that reads what has piled up may answer late: whoever operates it would repeat `make up`.
                 if time.monotonic() > limit:
                     raise
-                # A worker that reads what has piled up may answer late: whoever operates it would repeat `make up`.
-                if "failed:" in str(error):
-                    connect.restart_failed(self.settings, CONNECTOR)
-        while not self.is_driving():
+        while (why := self._standstill()) is not None:
+            self.helped.append(Help("driver", why))
             self.stop_driver()
             try:
                 self.start_driver()
@@ -127,20 +128,34 @@ class Rig:
                 if time.monotonic() > limit:
                     raise
 
+    def _make_up(self) -> None:
+        running = self.component_pids()
+        lifecycle.up(self.settings, connector=None)
+        self.helped += [Help(name, "it had ended") for name in COMPONENTS if name not in running]
+        if (failure := self._capture_failure()) is not None:
+            self.helped.append(Help("connector", failure))
+        lifecycle.up(self.settings)
+
     def is_driving(self) -> bool:
         """Whether the driver lives and none of its queries has failed."""
-        try:
-            return self.driver is not None and self._runs()
-        except FraudstreamError:
-            return False
+        return self._standstill() is None
 
-    def _is_capturing(self) -> bool:
-        """Whether the connector has not failed, as far as Connect answers."""
+    def _standstill(self) -> str | None:
+        """Why the driver does not drive; None if it does."""
+        if self.driver is None:
+            return "it was stopped"
+        try:
+            return None if self._runs() else "not all of its queries run"
+        except FraudstreamError as error:
+            return str(error)
+
+    def _capture_failure(self) -> str | None:
+        """Why the connector has failed; None if it has not, as far as Connect answers."""
         try:
             state = connect.connector_status(self.settings, CONNECTOR)
         except StackError:
-            return True
-        return "FAILED" not in (state["connector"], *state["tasks"])
+            return None
+        return str(state["trace"]) if "FAILED" in (state["connector"], *state["tasks"]) else None
 
     def stop_driver(self) -> None:
         """Stop the driver, however it is."""
@@ -275,7 +290,7 @@ class Rig:
                     return
             except KafkaException:
                 pass  # the broker is on its way
-            if watch and not (self.is_driving() and self._is_capturing()):
+            if watch and not (self.is_driving() and self._capture_failure() is None):
                 self.restore()
             if self.feed is not None and self.feed.error is not None:
                 raise FraudstreamError(f"the producer died: {self.feed.error!r}.")

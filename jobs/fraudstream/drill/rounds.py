@@ -6,12 +6,13 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
 from fraudstream.drill.checkup import Checkup, check_tables, check_up, keep_evidence
 from fraudstream.drill.fault import Fault, NotMadeError, NotStruckError
+from fraudstream.drill.helped import Help, counted, not_alone
 from fraudstream.drill.rig import Rig
 from fraudstream.errors import FraudstreamError
 from fraudstream.stack.settings import StackSettings
@@ -24,8 +25,9 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class Strike:
     """One fault's strike: rows written from the end of the one before until all was recovered and enough were written,
-    those of them until all was recovered, the seconds that took, and what became of it: struck, not struck, not made,
-    not recovered, or not reached, with the proof or the reason."""
+    those of them until all was recovered, the seconds that took, how often what was started again (`helped`), and what
+    became of it: struck, helped (what must go on alone was started again), not struck, not made, not recovered, or not
+    reached, with the proof or the reason."""
 
     fault: str
     outcome: str
@@ -34,6 +36,7 @@ class Strike:
     rows_meanwhile: int = 0
     kills: int = 0
     recovery_s: float | None = None
+    helped: dict[str, int] = field(default_factory=dict)
 
 
 def run_round(
@@ -92,12 +95,13 @@ def _cleared(rig: Rig) -> list[str]:
 def strike(rig: Rig, fault: Fault, random: Random, say: Say, least: int = 0) -> Strike:
     """Let a fault strike the rig, and wait until the pipeline has recovered, and `least` rows are written in all."""
     say(f"  {fault.name}: must hold: {fault.must_hold}")
-    before, wal = rig.written(), rig.wal()
+    before, wal, helped = rig.written(), rig.wal(), len(rig.helped)
 
     def outcome(name: str, proof: str, **more: Any) -> Strike:
-        recovered = more.get("recovery_s")
-        say(f"  {fault.name}: {name}: {proof}" + (f"; recovered after {recovered:.1f} s" if recovered else ""))
-        return Strike(fault=fault.name, outcome=name, proof=proof, rows=rig.written() - before, **more)
+        found = _judged(fault, name, proof, rig.helped[helped:], rows=rig.written() - before, **more)
+        recovered = f"; recovered after {found.recovery_s:.1f} s" if found.recovery_s else ""
+        say(f"  {fault.name}: {found.outcome}: {found.proof}{recovered}")
+        return found
 
     try:
         struck = fault.strike(rig, random)
@@ -123,6 +127,14 @@ def strike(rig: Rig, fault: Fault, random: Random, say: Say, least: int = 0) -> 
     return outcome(name, said)
 
 
+def _judged(fault: Fault, name: str, proof: str, helped: Sequence[Help], **more: Any) -> Strike:
+    broken = not_alone(helped, fault.alone) if name == "struck" else []
+    return Strike(
+        fault=fault.name, outcome="helped" if broken else name, proof="; ".join([*broken, proof]),
+        helped=counted(part for part, _ in helped), **more,
+    )  # fmt: skip
+
+
 def _said(error: Exception) -> str:
     if isinstance(error, FraudstreamError):
         return str(error)
@@ -132,8 +144,9 @@ def _said(error: Exception) -> str:
 
 def _ended(rig: Rig, say: Say) -> Checkup:
     say("  catching up and checking against ledger and oracle")
+    helped = len(rig.helped)
     rig.end()
-    checkup = check_up(rig)
+    checkup = replace(check_up(rig), helped=counted(part for part, _ in rig.helped[helped:]))
     say(
         f"  {checkup.rows:,} records, {checkup.alerts:,} alerts: lost {checkup.lost}, doubled {checkup.doubled}, "
         f"copies in Kafka {checkup.kafka_copies}" + "".join(f"\n  - {failure}" for failure in checkup.failures)

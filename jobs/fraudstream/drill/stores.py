@@ -17,6 +17,8 @@ from fraudstream.drill.means import refused, require_named, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.queries import query_states
+from fraudstream.streams import manifest
+from fraudstream.streams.mirror import TABLES
 
 _SPARE_MIB = 48
 
@@ -69,19 +71,32 @@ def _newest(folder: Path, pattern: str) -> list[Path]:
 
 
 def second_writer(rig: Rig, random: Random) -> Struck:
-    """A second mirror, with checkpoints of its own, on the tables of one that runs."""
+    """A second archive and a second mirror, with checkpoints of their own, on the tables of those that run."""
     settings = documents.load(rig.config, "start the drill anew")
-    settings["checkpoints"] = str(rig.home / "other_checkpoints")
-    settings["progress"] = str(rig.home / "other_progress")
+    settings |= {folder: str(rig.home / f"other_{folder}") for folder in ("checkpoints", "progress")}
     other = rig.home / "other.yaml"
     other.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    # A checkpoint that is there, or the start would end before it comes to the table.
-    (rig.home / "other_checkpoints" / ARCHIVE).mkdir(parents=True, exist_ok=True)
-    versions = len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json")))
-    said = refused(rig, "archive_alerts", other, ("table-in-use",))
-    if len(list(Path(rig.pipeline.table("alerts"), "_delta_log").glob("*.json"))) < versions:
-        raise FraudstreamError("the table's log has lost commits")
-    return Struck(said)
+    before = _commits(rig)
+    said = [_refused_writer(rig, job, other) for job in (ARCHIVE, MIRROR)]
+    after = _commits(rig)
+    if replaced := [str(path) for path, commit in before.items() if after.get(path, commit) != commit]:
+        raise FraudstreamError(f"commits were replaced by others: {replaced}")
+    return Struck("; ".join(said))
+
+
+def _refused_writer(rig: Rig, job: str, other: Path) -> str:
+    # With a checkpoint that tells what it was made with, or the start would end before it comes to the tables.
+    folder = rig.home / "other_checkpoints" / job
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(rig.pipeline.checkpoint(job), manifest.FILE), folder)
+    said = refused(rig, job, other, ("table-in-use",))
+    return f"{job} {said}"
+
+
+def _commits(rig: Rig) -> dict[Path, bytes]:
+    """The commits in the logs of the tables that archive and mirror write."""
+    logs = [Path(rig.pipeline.table(table), "_delta_log") for table in ("alerts", *TABLES)]
+    return {path: path.read_bytes() for log in logs for path in log.glob("*.json")}
 
 
 def broken_rules(rig: Rig, random: Random) -> Struck:
@@ -152,7 +167,7 @@ STORED = (
     ),
     Fault(
         name="second_writer", rows=(27,), strike=second_writer,
-        must_hold="the second writer is refused; no commit of the table is lost",
+        must_hold="a second archive and a second mirror are refused; no commit of their tables is replaced",
     ),
     Fault(
         name="broken_rules", rows=(23,), strike=broken_rules,
