@@ -305,11 +305,11 @@ def test_a_first_start_that_was_killed_is_told_from_a_lost_offset_only_where_del
 
 def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monkeypatch):
     records = [
-        (["transactions", {"server": "a"}], {"lsn": 90, "lsn_commit": 99}),
-        (["other", {"server": "b"}], {"lsn": 500}),
         (["transactions", {"server": "a"}], {"lsn": 10, "lsn_proc": 12, "lsn_commit": 11}),
+        (["other", {"server": "b"}], {"lsn": 500}),
+        (["transactions", {"server": "a"}], {"lsn": 90, "lsn_commit": 99}),
     ]
-    monkeypatch.setattr(offsets, "_records", lambda *_: iter(records))
+    monkeypatch.setattr(offsets, "_newest_first", lambda *_: iter(records))
     assert offsets.stored_lsn(settings, "transactions") == 12
     assert offsets.stored_lsn(settings, "unknown") is None
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from fraudstream.cdc.generic import read_table_change
@@ -25,20 +25,17 @@ _TAIL = 500
 
 def stored_lsn(settings: StackSettings, name: str) -> int | None:
     """The furthest position in the connector's stored offset; None when it has stored none."""
-    found: int | None = None
-    for key, value in _records(settings, OFFSETS):
-        if isinstance(key, list) and key[:1] == [name]:
-            positions = [int(value[field]) for field in _LSN_FIELDS if value.get(field) is not None] if value else []
-            found = max(positions, default=None)
-    return found
+    newest = _newest_first(settings, OFFSETS)
+    found = next((value for key, value in newest if isinstance(key, list) and key[:1] == [name]), None) or {}
+    return max((int(found[field]) for field in _LSN_FIELDS if found.get(field) is not None), default=None)
 
 
 def stored_connectors(settings: StackSettings) -> dict[str, dict[str, Any]]:
     """Configurations of the connectors that Connect will start by itself, read from its topic."""
     found: dict[str, dict[str, Any]] = {}
-    for key, value in _records(settings, CONFIGS):
+    for key, value in _newest_first(settings, CONFIGS):
         if isinstance(key, str) and key.startswith("connector-"):
-            found[key.removeprefix("connector-")] = dict(value["properties"]) if value else {}
+            found.setdefault(key.removeprefix("connector-"), dict(value["properties"]) if value else {})
     return {name: config for name, config in found.items() if config}
 
 
@@ -102,39 +99,52 @@ def _consumer(settings: StackSettings) -> Consumer:
     )  # fmt: skip
 
 
-def _records(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
-    """Key and value (None for a tombstone), from JSON, of all committed records of a one-partition topic."""
+def _newest_first(settings: StackSettings, topic: str) -> Iterator[tuple[Any, Any]]:
+    """Key and value (None for a tombstone), from JSON, of all committed records of a one-partition topic, from its end
+    of now on. What is asked for at once doubles each time: the offset of a connector at work is had from a few records,
+    and without one the topic is read once."""
     consumer = _consumer(settings)
     try:
         if topic not in consumer.list_topics(timeout=10).topics:
             return
-        # Up to the end of now: a connector at work goes on appending. The last offset may be a transaction marker,
-        # which is no message but brings the position, and at the end the event PARTITION_EOF, past it.
-        end = _end_of(consumer, topic)
-        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        while (message := consumer.poll(30)) is not None:
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                return
-            if error is not None:
-                break
-            key, value = message.key(), message.value()
-            yield _decoded(key), json.loads(value) if value else None
-            if (message.offset() or 0) >= end - 1:
-                return
-        raise StackError(f"topic {topic} cannot be read to its end within 30 s; see `make status`.")
+        begin, stop = _ends_of(consumer, topic)
+        size = _TAIL
+        while stop > begin:
+            start = max(begin, stop - size)
+            yield from reversed(_between(consumer, topic, start, stop))
+            stop, size = start, 2 * size
     finally:
         consumer.close()
 
 
-def _end_of(consumer: Consumer, topic: str) -> int:
-    """The offset behind the last record of a one-partition topic. Right after its start a broker does not lead it yet
-    and says so."""
+def _between(consumer: Consumer, topic: str, start: int, stop: int) -> list[tuple[Any, Any]]:
+    """The committed records of a one-partition topic from offset `start` to before `stop`."""
+    # The last offset may be a transaction marker, which is no message but brings the position past it: to the next
+    # message, or at the end to the event PARTITION_EOF.
+    found: list[tuple[Any, Any]] = []
+    consumer.assign([TopicPartition(topic, 0, start)])
+    while (message := consumer.poll(30)) is not None:
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            break
+        offset = message.offset() or 0
+        if error is not None or offset >= stop:
+            return found
+        key, value = message.key(), message.value()
+        found.append((_decoded(key), json.loads(value) if value else None))
+        if offset == stop - 1:
+            return found
+    raise StackError(f"topic {topic} cannot be read to its end within 30 s; see `make status`.")
+
+
+def _ends_of(consumer: Consumer, topic: str) -> tuple[int, int]:
+    """The first offset of a one-partition topic, and the one behind its last record. Right after its start a broker
+    does not lead it yet and says so."""
     limit = time.monotonic() + _LEADER_S
     while True:
         try:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-            return int(end)
+            begin, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+            return int(begin), int(end)
         except KafkaException:
             if time.monotonic() > limit:
                 raise
