@@ -18,6 +18,7 @@ Runbook = Literal[
     "connector-failed",
     "connector-missing",
     "connector-paused",
+    "database-restored",
     "disk-full",
     "disk-low",
     "driver-dead",

@@ -22,7 +22,7 @@ from confluent_kafka.admin import NewTopic
 from fraudstream.health.facts import gather
 from fraudstream.health.findings import Finding, findings
 from fraudstream.health.limits import load_limits
-from fraudstream.stack import connect, kafka, lifecycle, status
+from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, status
 from fraudstream.stack.processes import process_of
 from stack.world import World, world
 
@@ -194,6 +194,9 @@ def test_a_slot_that_nobody_reads_is_moved_lost_dropped_and_its_connector_delete
     ours.sql("insert into transactions (user_id, amount) values (1, 1)")
     admin(ours, f"select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")
     found(ours, "slot-ahead", name)
+    prefix = ours.connector["config"]["topic.prefix"]
+    offsets.store_lsn(ours.settings, name, prefix, guard.end_lsn(ours.settings) + 2**30)
+    found(ours, "database-restored", name)
     log = ("select pg_logical_emit_message(true, 'x', 'y')", "select pg_switch_wal()")
     try:
         admin(ours, "alter system set max_slot_wal_keep_size = '48MB'", "select pg_reload_conf()")

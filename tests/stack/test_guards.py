@@ -20,7 +20,7 @@ from fraudstream.health.facts import gather
 from fraudstream.health.findings import findings
 from fraudstream.health.limits import load_limits
 from fraudstream.repair.run import Workshop, repair
-from fraudstream.stack import connect, kafka, offsets, postgres
+from fraudstream.stack import connect, guard, kafka, offsets, postgres
 from fraudstream.streams import queries
 from stack.world import World, rows, world
 
@@ -54,7 +54,9 @@ def test_a_table_without_a_replica_identity_is_not_captured(a_world: World):
     a_world.capture()
 
 
-def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_go_on(a_world: World):
+def test_a_slot_that_was_moved_or_dropped_or_an_earlier_database_stops_capture_until_it_is_said_how_to_go_on(
+    a_world: World,
+):
     settings, name = a_world.settings, a_world.connector["name"]
     slot = a_world.connector["config"]["slot.name"]
     a_world.capture()
@@ -86,6 +88,14 @@ def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_
     a_world.judge()
     missing, ghosts = a_world.postgres().keys() - a_world.mirror().keys(), a_world.mirror().keys() - a_world.postgres()
     assert (missing, ghosts) == (set(), {1}), "a snapshot cannot tell of a delete"
+
+    stop()
+    beyond = guard.end_lsn(settings) + 2**30  # as if the database had been set back behind it
+    offsets.store_lsn(settings, name, a_world.connector["config"]["topic.prefix"], beyond)
+    refused(a_world.capture, "database-restored")
+    connect.renew_slot(settings, name, a_world.connector["config"])
+    a_world.wait_for(lambda found: sum(envelope["op"] == "r" for envelope in found) == 36 + 36)
+    a_world.capture()
 
 
 def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_they_are_reset(a_world: World):

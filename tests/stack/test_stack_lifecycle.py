@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from fraudstream.errors import GuardError, StackError
-from fraudstream.stack import connect, kafka, lifecycle, postgres, secrets
+from fraudstream.stack import connect, kafka, lifecycle, offsets, postgres, secrets
 from fraudstream.stack.processes import COMPONENTS, pid_of, process_of, wait_until
 from fraudstream.stack.processes import ports as ports_of
 from fraudstream.stack.settings import StackSettings, free_ports, load_settings
@@ -164,6 +164,17 @@ def test_a_slot_moved_past_the_stored_offset_is_refused_before_connect_starts(st
         lifecycle.up(stack)
     assert pid_of(stack, "connect") is None
     assert pid_of(stack, "postgres") is not None
+
+
+def test_a_connector_whose_offset_and_slot_are_both_gone_is_refused_until_it_is_told_to_begin_anew(stack):
+    postgres.drop_slot(stack, "fraud_slot")
+    offsets.forget_lsn(stack, "transactions", "dbserver1")
+    with pytest.raises(GuardError, match=r"its stored offset is gone .* Its slot is gone, too: .*--renew-slot"):
+        lifecycle.up(stack)
+    assert pid_of(stack, "connect") is None
+    lifecycle.up(stack, gap="renew")
+    captured(stack, lambda event: event["op"] == "r" and event["after"]["user_id"] == 10)
+    connect.halt(stack)
 
 
 def test_down_stops_what_is_left_of_a_half_dead_stack(stack):

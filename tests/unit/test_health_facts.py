@@ -9,6 +9,7 @@ import pytest
 
 from fraudstream.config import load_pipeline
 from fraudstream.health import facts
+from fraudstream.stack import guard
 from fraudstream.stack.settings import load_settings
 
 
@@ -19,3 +20,21 @@ def test_a_disk_is_looked_at_once_whichever_folder_is_on_it(tmp_path, part):
     found = facts.disks(load_settings(home), replace(load_pipeline(), **folders | {part: other}))
     assert list(found) == [str(home), other]
     assert found[other] == shutil.disk_usage("/dev").free
+
+
+def test_a_log_that_ends_before_what_is_stored_is_of_a_restored_database_and_its_slot_is_not_said_to_be_ahead(
+    tmp_path, monkeypatch
+):
+    places = {
+        "sound": (5, 5, 9), "at the end": (9, 9, 9), "moved": (6, 5, 9), "read": (6, 5, 9), "earlier": (6, 8, 7),
+        "with an earlier slot": (9, 8, 7), "without slot": (None, 8, 7), "new": (None, None, 9),
+    }  # fmt: skip
+    monkeypatch.setattr(guard, "positions", lambda _, name, *slot: guard.Positions(*places[name]))
+    captures = {name: {"slot": f"slot of {name}", "database": "mydb"} for name in places}
+    slots = [{"name": f"slot of {name}", "active": name == "read"} for name in places]
+    assert facts._gaps(load_settings(tmp_path), {"slots": slots}, captures) == {
+        "ahead": {"moved": {"slot": "0/6", "stored": "0/5"}},
+        "restored": {
+            name: {"end": "0/7", "stored": "0/8"} for name in ("earlier", "with an earlier slot", "without slot")
+        },
+    }

@@ -44,6 +44,7 @@ HEALTHY = {
     },
     "heartbeats": {"mydb": 4.0},
     "ahead": {},
+    "restored": {},
     "versions": {"kafka": {"expected": "4.3.1", "found": "4.3.1"}},
     "locked": None,
     "driver": {"pid": 8, "alive": True, "dead": [], "frozen": [], "uptime_s": 900.0},
@@ -96,6 +97,9 @@ FAULTS = {
     "lock": (_set("locked", "docker/.env asks for x"), "wrong-versions", "docker/.env"),
     "disk": (_set("disks", {"/run": 999}), "disk-low", "/run"),
     "ahead": (_set("ahead", {"transactions": {"slot": "0/2", "stored": "0/1"}}), "slot-ahead", "transactions"),
+    "restored": (
+        _set("restored", {"transactions": {"end": "0/1", "stored": "0/2"}}), "database-restored", "transactions",
+    ),
     "dropped": (_set("slots", []), "slot-lost", "transactions"),
     "lost": (_slot(wal_status="lost", active=False, retained_bytes=None, left_bytes=None), "slot-lost", "s"),
     "near the cap": (_slot(left_bytes=999), "slot-near-cap", "s"),
@@ -215,7 +219,7 @@ def test_a_canary_that_came_in_time_and_was_the_last_one_is_no_finding_later(fac
 def test_what_is_unknown_is_no_finding_of_its_own(facts):
     for each in facts["components"].values():
         each["state"] = "stopped"
-    facts |= {key: {} for key in ("connectors", "captures", "topics", "heartbeats", "ahead", "versions")}
+    facts |= {key: {} for key in ("connectors", "captures", "topics", "heartbeats", "ahead", "restored", "versions")}
     facts |= {"slots": [], "queries": {"anomaly": {**QUERY, "lag_s": None, "lag_records": None}}}
     assert [name for name, _ in found(facts)] == ["postgres-down", "kafka-down", "connect-down"]
 

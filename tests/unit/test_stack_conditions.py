@@ -15,9 +15,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream import cli
-from fraudstream.errors import ConfigError, GuardError, Runbook, StackError
+from fraudstream.errors import ConfigError, StackError
 from fraudstream.stack import __main__ as command
-from fraudstream.stack import guard, java, lifecycle, offsets, postgres
+from fraudstream.stack import java, lifecycle, postgres
 from fraudstream.stack.java import java_version, require_java
 from fraudstream.stack.processes import crashed, pid_of, require_free_ports, start, stop, tail, wait_until
 from fraudstream.stack.settings import free_ports, load_settings
@@ -87,51 +87,6 @@ def test_a_server_whose_first_start_was_killed_starts_anew(settings, monkeypatch
     monkeypatch.setattr(lifecycle, "_start", lambda _, missing, *__: found.extend(missing))
     lifecycle.up(settings, None)
     assert found == started
-
-
-SLOTS = {"slot-lost": "is gone", "offset-gone": "its offset is gone", "slot-ahead": "is ahead"}
-
-
-@pytest.fixture
-def gaps(monkeypatch) -> dict[str, Runbook | None]:
-    """Connectors by name, and what a start of each is refused for."""
-    found: dict[str, Runbook | None] = {}
-
-    def require_slot(_, name, config):
-        if found[name]:
-            raise GuardError(f"{name} {SLOTS[found[name]]}", found[name])
-
-    monkeypatch.setattr(offsets, "stored_connectors", lambda _: {name: {"name": name} for name in found})
-    monkeypatch.setattr(guard, "require_slot", require_slot)
-    return found
-
-
-def test_a_new_slot_is_for_connectors_whose_start_is_refused_alone(settings, gaps):
-    gaps |= {"sound": None, "without slot": "slot-lost", "without offset": "offset-gone"}
-    begun = []
-    lifecycle._close_gaps(settings, "renew", lambda _, name, config: begun.append((name, config)))
-    assert begun == [(name, {"name": name}) for name in ("without slot", "without offset")]
-
-
-@pytest.mark.parametrize(
-    ("gap", "runbook"), [("renew", "slot-ahead"), ("refuse", "slot-lost"), ("refuse", "slot-ahead")]
-)
-def test_a_slot_that_is_ahead_is_never_renewed_and_nothing_is_unasked(settings, gaps, gap, runbook):
-    gaps["moved"] = runbook
-    with pytest.raises(GuardError) as refusal:
-        lifecycle._close_gaps(settings, gap, lambda *_: pytest.fail("it began anew"))
-    assert refusal.value.runbook == runbook
-
-
-@pytest.mark.parametrize(
-    ("options", "gap"),
-    [([], "refuse"), (["--accept-gap"], "accept"), (["--renew-slot"], "renew"), (["--from-slot"], "from-slot")],
-)
-def test_each_way_to_close_a_gap_has_its_option(monkeypatch, options, gap):
-    asked = []
-    monkeypatch.setattr(lifecycle, "up", lambda _, connector, wanted: asked.append((connector.stem, wanted)) or 1.0)
-    assert command.main(["up", *options]) == 0
-    assert asked == [("transactions", gap)]
 
 
 def test_no_java_is_said(monkeypatch, tmp_path):
@@ -224,94 +179,6 @@ def test_a_lock_file_of_a_killed_server_is_removed_when_its_pid_is_another_proce
     lock.write_text(f"{os.getpid()}\n{tmp_path}\n")
     postgres._drop_stale_lock(tmp_path)
     assert not lock.exists()
-
-
-def test_a_slot_ahead_of_the_stored_offset_is_refused_by_name(settings, monkeypatch):
-    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: 0x1_0000_0002)
-    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 0x1_0000_0001)
-    with pytest.raises(GuardError, match="slot s stands at 1/2, ahead of the connector's stored offset 1/1"):
-        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
-
-
-@pytest.mark.parametrize(("confirmed", "stored"), [(None, None), (5, None), (5, 5), (4, 5)])
-def test_a_slot_at_or_behind_the_stored_offset_or_none_passes(settings, monkeypatch, confirmed, stored):
-    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: confirmed)
-    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: stored)
-    guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
-
-
-def test_a_lost_slot_of_a_connector_that_has_stored_an_offset_is_refused_by_name(settings, monkeypatch):
-    monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: None)
-    monkeypatch.setattr(offsets, "stored_lsn", lambda *_: 0x1_0000_0001)
-    with pytest.raises(GuardError, match=r"slot s of database mydb is gone .* stored 1/1.*--renew-slot") as refusal:
-        guard.require_slot(settings, "transactions", {"slot.name": "s", "database.dbname": "mydb"})
-    assert refusal.value.runbook == "slot-lost"
-
-
-CONFIG = {
-    "slot.name": "s", "database.dbname": "mydb", "topic.prefix": "shop", "exactly.once.support": "required",
-}  # fmt: skip
-
-
-@pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch):
-    """A function that sets the slot's position, the stored and the written one; what is stored later is in `moved`."""
-    moved: list[tuple[str, str, int]] = []
-
-    def known(confirmed: int | None, offset: int | None, written: int | None = None) -> list[tuple[str, str, int]]:
-        monkeypatch.setattr(guard, "confirmed_lsn", lambda *_: confirmed)
-        monkeypatch.setattr(offsets, "stored_lsn", lambda *_: offset)
-        monkeypatch.setattr(offsets, "written_lsn", lambda *_: written)
-        monkeypatch.setattr(offsets, "store_lsn", lambda _, *what: moved.append(what))
-        return moved
-
-    return known
-
-
-def test_where_a_gap_is_accepted_the_slots_position_becomes_the_offset(settings, stored):
-    moved = stored(9, 5)
-    assert guard.move_offset(settings, "transactions", CONFIG, "slot-ahead") == 9
-    assert moved == [("transactions", "shop", 9)]
-    with pytest.raises(GuardError, match="slot-ahead"):
-        guard.move_offset(settings, "transactions", CONFIG, "offset-gone")
-
-
-def test_a_connector_that_has_written_and_lost_its_offset_is_refused_and_goes_on_from_its_slot(settings, stored):
-    moved = stored(7, None, 8)
-    with pytest.raises(GuardError, match=r"written changes up to 0/8, .* stands at 0/7: .*--from-slot") as refusal:
-        guard.require_slot(settings, "transactions", CONFIG)
-    assert refusal.value.runbook == "offset-gone"
-    assert guard.move_offset(settings, "transactions", CONFIG, "offset-gone") == 7
-    assert moved == [("transactions", "shop", 7)]
-
-
-def test_a_slot_past_all_that_was_written_cannot_take_the_place_of_an_offset(settings, stored):
-    moved = stored(9, None, 8)
-    with pytest.raises(GuardError, match=r"behind that; .*--renew-slot"):
-        guard.move_offset(settings, "transactions", CONFIG, "offset-gone")
-    assert moved == []
-
-
-@pytest.mark.parametrize(("confirmed", "written"), [(7, None), (None, 8)], ids=["nothing-written", "no-slot"])
-def test_a_connector_that_begins_needs_no_offset(settings, stored, confirmed, written):
-    stored(confirmed, None, written)
-    guard.require_slot(settings, "transactions", CONFIG)
-
-
-def test_a_first_start_that_was_killed_is_told_from_a_lost_offset_only_where_delivery_is_exactly_once(settings, stored):
-    stored(7, None, 8)
-    guard.require_slot(settings, "transactions", {**CONFIG, "exactly.once.support": "requested"})
-
-
-def test_the_stored_position_is_the_furthest_of_the_newest_offset(settings, monkeypatch):
-    records = [
-        (["transactions", {"server": "a"}], {"lsn": 10, "lsn_proc": 12, "lsn_commit": 11}),
-        (["other", {"server": "b"}], {"lsn": 500}),
-        (["transactions", {"server": "a"}], {"lsn": 90, "lsn_commit": 99}),
-    ]
-    monkeypatch.setattr(offsets, "_newest_first", lambda *_: iter(records))
-    assert offsets.stored_lsn(settings, "transactions") == 12
-    assert offsets.stored_lsn(settings, "unknown") is None
 
 
 def test_a_template_with_an_unknown_name_is_refused_and_lower_case_is_left_alone():

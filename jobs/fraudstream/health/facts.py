@@ -32,6 +32,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
 
     at: epoch seconds; captures: connector -> slot, database, prefix (of its topics); heartbeats: database -> seconds;
     ahead: connector -> slot and stored, the two positions where the slot stands past what the connector has stored;
+    restored: connector -> end and stored, where PostgreSQL's log ends before what the connector has stored;
     versions: part -> expected, found; locked: why the versions do not fit the locked jars, or None; driver, queries:
     see drivers.driver and Memory.queries, each query also with lag_records and lag_s (None: unknown); tables, alerts:
     see tables; disks: see `disks`; canary: see `noted`.
@@ -62,7 +63,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
         **found,
         "captures": captures,
         "heartbeats": asked.get("heartbeats") or {},
-        "ahead": _ahead(settings, found, captures) if {"postgres", "kafka"} <= running else {},
+        **_gaps(settings, found, captures if {"postgres", "kafka"} <= running else {}),
         "versions": _versions(settings, asked.get("server"), asked.get("worker") or {}),
         "locked": _locked(settings),
         "driver": driver(pipeline, queries),
@@ -86,21 +87,22 @@ def _captures(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, s
     }
 
 
-def _ahead(settings: StackSettings, found: Facts, captures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Of the slots that nobody reads: those of a running connector follow what it stores."""
+def _gaps(settings: StackSettings, found: Facts, captures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The facts `ahead`, of slots that nobody reads (those of a running connector follow what it stores), and
+    `restored`."""
     idle = {slot["name"] for slot in found["slots"] if not slot["active"]}
 
-    def ahead() -> dict[str, Any]:
-        ahead = {}
+    def gaps() -> dict[str, Any]:
+        ahead, restored = {}, {}
         for name, each in captures.items():
-            if each["slot"] in idle:
-                slot, stored = guard.confirmed_lsn(settings, each["slot"], each["database"]), None
-                stored = offsets.stored_lsn(settings, name)
-                if slot is not None and stored is not None and slot > stored:
-                    ahead[name] = {"slot": guard.lsn_text(slot), "stored": guard.lsn_text(stored)}
-        return ahead
+            at = guard.positions(settings, name, each["slot"], each["database"])
+            if at.stored is not None and at.stored > at.end:
+                restored[name] = {"end": guard.lsn_text(at.end), "stored": guard.lsn_text(at.stored)}
+            elif at.stored is not None and at.slot is not None and at.slot > at.stored and each["slot"] in idle:
+                ahead[name] = {"slot": guard.lsn_text(at.slot), "stored": guard.lsn_text(at.stored)}
+        return {"ahead": ahead, "restored": restored}
 
-    return answers({"ahead": ahead}, _SECONDS)["ahead"] or {}
+    return answers({"gaps": gaps}, _SECONDS)["gaps"] or {"ahead": {}, "restored": {}}
 
 
 def _versions(settings: StackSettings, server: str | None, worker: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -69,6 +69,12 @@ def _slots(facts: Facts, limits: Limits) -> Iterator[Finding]:
         found = f"its slot stands at {each['slot']}, past {each['stored']}, which is what the connector has stored"
         step = "do not start it; `make up UP=--accept-gap` goes on, `make repair` brings what is missing"
         yield Finding("slot-ahead", "broken", name, found, step)
+    for name, each in facts["restored"].items():
+        found = (
+            f"PostgreSQL's log ends at {each['end']}, before {each['stored']}, which is what the connector has stored"
+        )
+        step = "stop it before anything is written (see the runbook); `make up UP=--renew-slot`, then `make repair`"
+        yield Finding("database-restored", "broken", name, found, step)
     slots = {slot["name"]: slot for slot in facts["slots"]}
     if facts["components"]["postgres"]["state"] == "running":
         for name, each in facts["captures"].items():

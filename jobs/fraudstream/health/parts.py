@@ -67,7 +67,7 @@ class Connector:
         """Start what has failed of it, unless its slot forbids that (GuardError)."""
         try:
             config = connect.connectors(self._settings)[self._connector]
-            guard.require_slot(self._settings, self._connector, config)
+            guard.require_slot(self._settings, self._connector, config, may_begin=False)
         except (psycopg2.Error, KafkaException, KeyError) as error:
             raise StackError(" ".join(str(error).split())) from error
         connect.restart_failed(self._settings, self._connector)

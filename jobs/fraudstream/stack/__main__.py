@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     gap.add_argument(
         "--renew-slot",
         action="store_true",
-        help="where a slot is lost, make a new one and read every row again",
+        help="where a slot is lost, or the database restored, make a new one and read every row again",
     )
     gap.add_argument(
         "--from-slot",

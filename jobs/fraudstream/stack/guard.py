@@ -1,64 +1,95 @@
-"""Refuses to start capture where changes would be skipped without an error: slot and stored offset do not agree."""
+"""Refuses to start capture where changes would be skipped without an error: slot, offset and log do not agree."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fraudstream.errors import GuardError, Runbook
 from fraudstream.stack import offsets, postgres
 from fraudstream.stack.settings import StackSettings
 
 
-def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any]) -> None:
-    """Raises GuardError when connector `name` has stored an offset and its slot is lost, or was moved past the offset:
-    PostgreSQL would go on from the slot's position and the changes between the two would be missing without an error;
-    and when its offset is gone, but not what it has written."""
+class Positions(NamedTuple):
+    """Places in PostgreSQL's log: up to where it takes a slot's changes for received (None: there is no such slot, or
+    it has lost its log), what the slot's connector has stored (None: nothing), and where the log ends."""
+
+    slot: int | None
+    stored: int | None
+    end: int
+
+
+def positions(settings: StackSettings, name: str, slot: str, database: str) -> Positions:
+    """Those of connector `name` and its slot, running or not."""
+    # In this order: the slot follows what is stored, and that the end of the log, so nothing is accused falsely.
+    confirmed, stored = confirmed_lsn(settings, slot, database), offsets.stored_lsn(settings, name)
+    return Positions(confirmed, stored, end_lsn(settings))
+
+
+def require_slot(settings: StackSettings, name: str, config: Mapping[str, Any], *, may_begin: bool = True) -> None:
+    """Raises GuardError when connector `name` has stored an offset and its slot is lost, or was moved past the offset,
+    or the log ends before it: PostgreSQL would go on from the later place, and the changes up to it would be missing
+    without an error; and when its offset is gone, but not what it has written. With neither offset nor slot it begins
+    with a snapshot, if it `may_begin`; else that is refused, too, where it has written."""
     slot, database = slot_of(config)
-    # The slot first: of a running connector it follows the stored offset, so this order cannot accuse it falsely.
-    confirmed = confirmed_lsn(settings, slot, database)
-    stored = offsets.stored_lsn(settings, name)
-    if stored is None:
-        _require_new(settings, name, config, confirmed)
-        return
-    if confirmed is None:
-        raise GuardError(
-            f"Connector {name} is not started: slot {slot} of database {database} is gone or has lost its log "
-            f"(max_slot_wal_keep_size), but the connector has stored {lsn_text(stored)}, so changes are missing. "
-            "`make up UP=--renew-slot` makes a new one and reads every row again; `make repair` closes the rest.",
+    at = positions(settings, name, slot, database)
+    if at.stored is None:
+        if at.slot is not None or not may_begin:
+            _require_new(settings, name, config, at.slot)
+    elif at.stored > at.end:
+        raise _refusal(
+            name,
+            f"PostgreSQL's log ends at {lsn_text(at.end)}, before the connector's stored offset {lsn_text(at.stored)}: "
+            "its data are earlier ones, and every change up to that offset would be left out without an error. Put the "
+            "newer data back; or `make up UP=--renew-slot` reads every row again, and `make repair` closes the rest.",
+            "database-restored",
+        )
+    elif at.slot is None:
+        raise _refusal(
+            name,
+            f"slot {slot} of database {database} is gone or has lost its log (max_slot_wal_keep_size), but the "
+            f"connector has stored {lsn_text(at.stored)}, so changes are missing. `make up UP=--renew-slot` makes a "
+            "new one and reads every row again; `make repair` closes the rest.",
             "slot-lost",
         )
-    if confirmed <= stored:
-        return
-    raise GuardError(
-        f"Connector {name} is not started: slot {slot} stands at {lsn_text(confirmed)}, ahead of the connector's "
-        f"stored offset {lsn_text(stored)}, and the changes between them would be missing without an error. "
-        "Find out who moved the slot; `make up UP=--accept-gap` goes on, and `make repair` brings what is missing.",
-        "slot-ahead",
-    )
+    elif at.slot > at.stored:
+        raise _refusal(
+            name,
+            f"slot {slot} stands at {lsn_text(at.slot)}, ahead of the connector's stored offset {lsn_text(at.stored)}, "
+            "and the changes between them would be missing without an error. Find out who moved the slot; "
+            "`make up UP=--accept-gap` goes on, and `make repair` brings what is missing.",
+            "slot-ahead",
+        )
 
 
 def _require_new(settings: StackSettings, name: str, config: Mapping[str, Any], confirmed: int | None) -> None:
     """Raises GuardError when connector `name`, without a stored offset, has written its topics before: a snapshot would
     bring rows without the changes between. Records and offsets are committed together where delivery is exactly once;
     elsewhere a first start may have been killed between the two."""
-    if config.get("exactly.once.support") != "required" or confirmed is None:
+    if config.get("exactly.once.support") != "required":
         return
     written = offsets.written_lsn(settings, f"{config.get('topic.prefix')}.")
     if written is None:
         return
-    from_slot = confirmed <= written
-    raise GuardError(
-        f"Connector {name} is not started: it has written changes up to {lsn_text(written)}, but its stored offset is "
-        f"gone (topic connect-offsets), and a snapshot would bring rows without the changes since. Its slot stands at "
-        f"{lsn_text(confirmed)}: "
+    if confirmed is None:
+        slot = "Its slot is gone, too"
+    else:
+        slot = f"Its slot stands at {lsn_text(confirmed)}" + (", behind that" if confirmed > written else "")
+    raise _refusal(
+        name,
+        f"it has written changes up to {lsn_text(written)}, but its stored offset is gone (topic connect-offsets), and "
+        f"a snapshot would bring rows without the changes since. {slot}: "
         + (
             "`make up UP=--from-slot` goes on there; what is delivered again is known by its position."
-            if from_slot
-            else "behind that; `make up UP=--renew-slot` reads every row again, and `make repair` closes the rest."
+            if confirmed is not None and confirmed <= written
+            else "`make up UP=--renew-slot` reads every row again, and `make repair` closes the rest."
         ),
         "offset-gone",
     )
+
+
+def _refusal(name: str, why: str, runbook: Runbook) -> GuardError:
+    return GuardError(f"Connector {name} is not started: {why}", runbook)
 
 
 def move_offset(settings: StackSettings, name: str, config: Mapping[str, Any], runbook: Runbook) -> int | None:
@@ -123,6 +154,13 @@ def confirmed_lsn(settings: StackSettings, slot: str, database: str) -> int | No
         )
         row = cursor.fetchone()
     return None if row is None or row[0] is None else int(row[0])
+
+
+def end_lsn(settings: StackSettings) -> int:
+    """Where PostgreSQL's log ends. What was sent from it is on the disk (fsync), so a crash does not set it back."""
+    with postgres.cursor(settings, "postgres") as cursor:
+        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        return int(cursor.fetchall()[0][0])
 
 
 def lsn_text(lsn: int) -> str:

@@ -41,7 +41,8 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
     """Start what does not run yet, register `connector` (None: none) and wait until all is ready. Returns seconds.
 
     A `gap` between a slot and its connector's stored offset is refused; or accepted, where the slot is ahead; or closed
-    by a new slot and a snapshot, where the slot is lost; or by the slot's position, where the offset is gone.
+    by a new slot and a snapshot, where the slot is lost or the database is an earlier one; or by the slot's position,
+    where the offset is gone.
 
     When a component cannot start, those that this call started are stopped again; when the connector fails, they stay
     up to be looked at. Raises StackError, ConfigError or GuardError saying why.
@@ -63,7 +64,8 @@ def up(settings: StackSettings, connector: Path | None = TRANSACTIONS, gap: Gap 
     if connector is not None:
         connect.put_connector(settings, connector, moved=_MOVED.get(gap))
     if gap == "renew":
-        _await_offsets(settings)
+        for name in offsets.stored_connectors(settings):
+            _await_offset(settings, name)
     return time.monotonic() - began
 
 
@@ -110,7 +112,7 @@ def _close_gaps(settings: StackSettings, gap: Gap, begin_anew: Callable[[StackSe
         if gap in _MOVED and (lsn := guard.move_offset(settings, name, config, _MOVED[gap])) is not None:
             _log.warning("connector %s goes on from its slot at %s", name, guard.lsn_text(lsn))
         try:
-            guard.require_slot(settings, name, config)
+            guard.require_slot(settings, name, config, may_begin=False)
         except GuardError as refusal:
             if gap != "renew" or refusal.runbook == "slot-ahead":
                 raise
@@ -118,18 +120,23 @@ def _close_gaps(settings: StackSettings, gap: Gap, begin_anew: Callable[[StackSe
             begin_anew(settings, name, config)
 
 
-def _await_offsets(settings: StackSettings) -> None:
-    """Wait until every connector has stored an offset: before its first one a start would take it for one whose offset
-    is gone."""
+def _await_offset(settings: StackSettings, name: str) -> None:
+    """Wait until a connector has stored an offset: before its first one a start would take it for one whose offset is
+    gone."""
     limit = time.monotonic() + _FIRST_OFFSET_S
-    for name in offsets.stored_connectors(settings):
-        while offsets.stored_lsn(settings, name) is None and time.monotonic() < limit:
-            time.sleep(0.2)
+    while offsets.stored_lsn(settings, name) is None and time.monotonic() < limit:
+        time.sleep(0.2)
+
+
+def _renew(settings: StackSettings, name: str, config: Config) -> None:
+    """Let a connector of a running Connect begin anew, and wait for its first offset."""
+    connect.renew_slot(settings, name, config)
+    _await_offset(settings, name)
 
 
 def _forget_offset(settings: StackSettings, name: str, config: Config) -> None:
-    """Delete a connector's slot and then its stored offset, while Connect is down: killed between the two its slot is
-    lost, and after them it is one that has never begun."""
+    """Delete a connector's slot and then its stored offset, while Connect is down. A start that finds one of them gone,
+    or both, is refused until it is told to go on."""
     postgres.drop_slot(settings, guard.slot_of(config)[0])
     offsets.forget_lsn(settings, name, str(config["topic.prefix"]))
 
@@ -154,7 +161,7 @@ def _start(settings: StackSettings, missing: list[str], started: list[str], gap:
         connect.launch(settings)
     connect.wait_ready(settings)
     if gap == "renew" and "connect" not in missing:
-        _close_gaps(settings, gap, connect.renew_slot)
+        _close_gaps(settings, gap, _renew)
 
 
 def down(settings: StackSettings) -> list[str]:
