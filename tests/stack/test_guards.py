@@ -54,6 +54,30 @@ def test_a_table_without_a_replica_identity_is_not_captured(a_world: World):
     a_world.capture()
 
 
+def test_a_connector_that_would_give_a_users_changes_no_order_is_not_registered(a_world: World):
+    settings, name = a_world.settings, a_world.connector["name"]
+    topic, config = a_world.pipeline.kafka.transactions_topic, a_world.connector["config"]
+
+    def keyed_by(key: str) -> Callable[[], object]:
+        changed = {**config, "message.key.columns": f"public.transactions:{key}"}
+        return lambda: connect.put_connector(settings, {"name": name, "config": changed})
+
+    refused(keyed_by("id"), "topic-key")
+    kafka.admin(settings).create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
+    without = {key: value for key, value in config.items() if key != "topic.creation.default.partitions"}
+    said = refused(
+        lambda: connect.put_connector(settings, {"name": name, "config": without | {"message.key.columns": ""}}),
+        "topic-key",
+    )
+    assert f"topic {topic} has, or would be made with, 2 partitions" in said
+    assert name not in connect.connectors(settings)
+    a_world.capture()
+    a_world.sql(ROWS.format(3))
+    a_world.wait_for_row(3)
+    refused(keyed_by("merchant_id"), "topic-key")
+    assert connect.connectors(settings)[name]["message.key.columns"] == "public.transactions:user_id"
+
+
 def test_a_slot_that_was_moved_or_dropped_or_an_earlier_database_stops_capture_until_it_is_said_how_to_go_on(
     a_world: World,
 ):

@@ -15,6 +15,7 @@ from fraudstream.check.oracle import arrivals
 from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import load_rules
+from fraudstream.stack import connect
 from fraudstream.stack.connect import delete_connector
 from fraudstream.streams import progress, queries
 from stack.world import EXERCISE, World, _execute, connection, rows, table_rows, world
@@ -136,7 +137,11 @@ def test_changes_amend_and_withdraw_the_alerts_of_a_rule_with_corrections(make_w
 
 def test_a_topic_of_several_partitions_keyed_by_id_is_refused(make_world):
     world = make_world(message__key__columns="public.transactions:id")
-    world.capture()
+    with pytest.raises(GuardError, match=r"message\.key\.columns"):
+        world.capture()
+    name, config = connect.read_connector(world.settings, world.connector)
+    connect._call(world.settings, "PUT", f"/connectors/{name}/config", config)  # as whoever reaches Connect may
+    connect.wait_running(world.settings, name)
     world.sql(rows(1, *["10"] * 20))
     world.wait_for_row(20)
     with pytest.raises(GuardError, match=r"message\.key\.columns"):

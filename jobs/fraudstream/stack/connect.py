@@ -85,14 +85,15 @@ def put_connector(
 
     Repeating it changes and restarts nothing; a paused one is resumed, a failed one restarted. Raises StackError with
     the head of the trace when it fails, and when another connector already writes the same topics; GuardError when its
-    slot and its stored offset do not agree (unless by the runbook `moved`: then it goes on from its slot), or a table
-    has no replica identity that serves.
+    slot and its stored offset do not agree (unless by the runbook `moved`: then it goes on from its slot), a table has
+    no replica identity that serves, or its messages would have a key that gives a user's changes no order.
     """
     name, config = read_connector(settings, source)
     registered = connectors(settings)
     _refuse_shared_topics(name, config, registered)
     if settings.secure:
         access.grant_capture(kafka.admin(settings), config["topic.prefix"])
+    guard.require_key(settings, name, config, registered.get(name))
     guard.require_replica_identity(settings, name, config)
     try:
         guard.require_slot(settings, name, config)

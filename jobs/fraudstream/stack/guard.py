@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fraudstream.errors import GuardError, Runbook
-from fraudstream.stack import offsets, postgres
+from fraudstream.stack import kafka, offsets, postgres
 from fraudstream.stack.settings import StackSettings
+
+_TRANSACTIONS = "public.transactions"
+# What rules may be keyed by (fraudstream.rulebook.definition.KEYS).
+_KEYS = ({"user_id"}, {"merchant_id"})
 
 
 class Positions(NamedTuple):
@@ -119,8 +124,6 @@ def require_replica_identity(settings: StackSettings, name: str, config: Mapping
     """Raises GuardError when a table that connector `name` is to capture has no replica identity that serves: without
     one its updates and deletes fail in the application, and a message key beside the primary key needs whole rows."""
     tables = [table.strip() for table in str(config.get("table.include.list", "")).split(",")]
-    keys = [part.partition(":") for part in str(config.get("message.key.columns", "")).split(";")]
-    keyed = {table.strip(): {column.strip() for column in columns.split(",")} for table, _, columns in keys}
     with postgres.cursor(settings, slot_of(config)[1]) as cursor:
         cursor.execute(
             "SELECT n.nspname || '.' || c.relname, c.relreplident,"
@@ -132,7 +135,7 @@ def require_replica_identity(settings: StackSettings, name: str, config: Mapping
         )
         found = cursor.fetchall()
     for table, identity, primary in found:
-        beside = not keyed.get(table, set()) <= set(primary)
+        beside = not _key(config, table) <= set(primary)
         if identity == "n" or (identity == "d" and not primary) or (identity != "f" and beside):
             needs = "its message key is not of its primary key" if beside else "it has no primary key, or NOTHING"
             raise GuardError(
@@ -141,6 +144,69 @@ def require_replica_identity(settings: StackSettings, name: str, config: Mapping
                 "IDENTITY FULL.",
                 "replica-identity",
             )
+
+
+def require_key(
+    settings: StackSettings, name: str, config: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> None:
+    """Raises GuardError when connector `name` would spread the changes of one user over several partitions, where they
+    have no order: its topic of transactions has more than one, or would be made with more, and its messages are not
+    keyed as a rule is; or are, but were keyed otherwise by its configuration `before`, and are there."""
+    if not _captures(config, _TRANSACTIONS):
+        return
+    topic, key = f"{config.get('topic.prefix')}.{_TRANSACTIONS}", _key(config, _TRANSACTIONS)
+    partitions = _partitions(settings, topic, config)
+    if partitions == 1:
+        return
+    if key not in _KEYS:
+        raise _refusal(
+            name,
+            f"topic {topic} has, or would be made with, {partitions} partitions, and its messages would be keyed by "
+            f"{_named(key)}, so the changes of one user would lie in several, without an order. Set "
+            f"message.key.columns to {_TRANSACTIONS}:user_id (or :merchant_id for rules of that key), or use a topic "
+            "of one partition.",
+            "topic-key",
+        )
+    keyed = key if before is None else _key(before, _TRANSACTIONS)
+    if keyed != key and offsets.written_lsn(settings, topic) is not None:
+        raise _refusal(
+            name,
+            f"the messages of topic {topic} are keyed by {_named(keyed)}, and from now on would be by {_named(key)}: "
+            f"the changes of one user would lie in several of its {partitions} partitions, without an order. Keep "
+            "message.key.columns, or set another topic.prefix.",
+            "topic-key",
+        )
+
+
+def _key(config: Mapping[str, Any], table: str) -> set[str]:
+    """The columns that message.key.columns names for a table; none where the messages are keyed by its primary key."""
+    parts = (part.partition(":") for part in str(config.get("message.key.columns", "")).split(";"))
+    found = (columns for tables, _, columns in parts if re.fullmatch(tables.strip(), table))
+    return {column.strip() for column in next(found, "").split(",") if column.strip()}
+
+
+def _named(key: set[str]) -> str:
+    return ", ".join(sorted(key)) or "the primary key"
+
+
+def _captures(config: Mapping[str, Any], table: str) -> bool:
+    """Whether a connector's lists of schemas and tables leave a table in."""
+    for kind, name in (("schema", table.partition(".")[0]), ("table", table)):
+        included, excluded = (str(config.get(f"{kind}.{which}.list", "")) for which in ("include", "exclude"))
+        if (included and not _lists(included, name)) or _lists(excluded, name):
+            return False
+    return True
+
+
+def _lists(expressions: str, name: str) -> bool:
+    return any(re.fullmatch(each.strip(), name, re.IGNORECASE) for each in expressions.split(","))
+
+
+def _partitions(settings: StackSettings, topic: str, config: Mapping[str, Any]) -> int:
+    """How many a topic has; if it is not there, with how many Connect would make it, or else the broker: with one."""
+    topics = kafka.admin(settings).list_topics(timeout=10).topics
+    asked = str(config.get("topic.creation.default.partitions", "1"))
+    return len(topics[topic].partitions) if topic in topics else int(asked) if asked.isdecimal() else 1
 
 
 def confirmed_lsn(settings: StackSettings, slot: str, database: str) -> int | None:
