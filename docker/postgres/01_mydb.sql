@@ -25,7 +25,7 @@ CREATE TABLE public.people_big (
 
 CREATE SCHEMA dbz;
 CREATE TABLE dbz.heartbeat (id int PRIMARY KEY, ts timestamptz NOT NULL DEFAULT now());
-INSERT INTO dbz.heartbeat (id) VALUES (1);
+INSERT INTO dbz.heartbeat (id) VALUES (1), (2);  -- a row of each connector
 CREATE TABLE dbz.signal (id varchar(42) PRIMARY KEY, type varchar(32) NOT NULL, data varchar(2048));
 
 -- What the producer knows and the pipeline must not see.

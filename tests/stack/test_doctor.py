@@ -22,7 +22,7 @@ from confluent_kafka.admin import NewTopic
 from fraudstream.health.facts import gather
 from fraudstream.health.findings import Finding, findings
 from fraudstream.health.limits import load_limits
-from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, status
+from fraudstream.stack import connect, guard, kafka, lifecycle, offsets, postgres, status
 from fraudstream.stack.processes import process_of
 from stack.world import World, world
 
@@ -155,6 +155,22 @@ def test_a_connector_that_is_paused_or_silent_or_has_a_wrong_password(ours: Worl
     finally:
         admin(ours, f"alter role capture password '{password}'")
     ask(ours, "POST", "restart?includeTasks=true&onlyFailed=true")
+    healthy(ours)
+
+
+def test_of_two_connectors_of_a_database_the_one_is_named_that_does_not_write_its_heartbeat(ours: World):
+    people = json.loads((connect.CONNECTORS / "people.json").read_text())
+    own = {"topic.prefix": "doctor_people", "slot.name": "doctor_people_slot", "heartbeat.interval.ms": "500"}
+    connect.put_connector(ours.settings, {"name": "doctor_people", "config": people["config"] | own})
+    locker = psycopg2.connect(ours.settings.dsn("postgres"))
+    try:
+        locker.cursor().execute("select * from dbz.heartbeat where id = 1 for update")
+        silent = [("heartbeat-stale", ours.connector["name"])]
+        until(lambda: [(each.name, each.part) for each in look(ours)] == silent, ours, 60)
+    finally:
+        locker.close()
+        connect.delete_connector(ours.settings, "doctor_people")
+        postgres.drop_slot(ours.settings, "doctor_people_slot", 30)
     healthy(ours)
 
 

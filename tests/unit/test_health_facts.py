@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 
 from fraudstream.config import load_pipeline
 from fraudstream.health import facts
-from fraudstream.stack import guard
+from fraudstream.stack import connect, guard
 from fraudstream.stack.settings import load_settings
 
 
@@ -38,3 +39,15 @@ def test_a_log_that_ends_before_what_is_stored_is_of_a_restored_database_and_its
             name: {"end": "0/7", "stored": "0/8"} for name in ("earlier", "with an earlier slot", "without slot")
         },
     }
+
+
+def test_a_connectors_heartbeat_is_the_row_that_its_own_query_writes():
+    configs = {path.stem: json.loads(path.read_text())["config"] for path in sorted(connect.CONNECTORS.glob("*.json"))}
+    captures = facts._captures(configs)
+    assert {name: (each["database"], each["heartbeat"]) for name, each in captures.items()} == {
+        "exercise": ("mydb", None), "people": ("mydb", 2), "temperatures": ("office_db", 1),
+        "transactions": ("mydb", 1),
+    }  # fmt: skip
+    ages = {("mydb", 1): 3.0, ("mydb", 3): 1.0, ("office_db", 1): 9.0}
+    assert facts._heartbeats(captures, ages) == {"people": None, "temperatures": 9.0, "transactions": 3.0}
+    assert facts._heartbeats(captures, None) == {}

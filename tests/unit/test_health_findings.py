@@ -31,7 +31,7 @@ HEALTHY = {
         for name in ("postgres", "kafka", "connect")
     },
     "connectors": {"transactions": {"connector": "RUNNING", "tasks": ["RUNNING"], "trace": None}},
-    "captures": {"transactions": {"slot": "s", "database": "mydb", "prefix": "db"}},
+    "captures": {"transactions": {"slot": "s", "database": "mydb", "prefix": "db", "heartbeat": 1}},
     "slots": [
         {
             "name": "s", "database": "mydb", "active": True, "wal_status": "reserved", "retained_bytes": 5,
@@ -42,7 +42,7 @@ HEALTHY = {
         "db.public.transactions": {"id": "id", "starts": {0: 0, 1: 0}, "ends": {0: 70, 1: 90}},
         "fraud.alerts": {"id": "id", "starts": {0: 0}, "ends": {0: 3}},
     },
-    "heartbeats": {"mydb": 4.0},
+    "heartbeats": {"transactions": 4.0},
     "ahead": {},
     "restored": {},
     "versions": {"kafka": {"expected": "4.3.1", "found": "4.3.1"}},
@@ -108,7 +108,8 @@ FAULTS = {
     "paused": (_connector(connector="PAUSED", tasks=["PAUSED"]), "connector-paused", "transactions"),
     "stopped connector": (_connector(connector="STOPPED", tasks=[]), "connector-paused", "transactions"),
     "no task": (_connector(tasks=[]), "connector-failed", "transactions"),
-    "heartbeat": (_set("heartbeats", {"mydb": 61.0}), "heartbeat-stale", "transactions"),
+    "heartbeat": (_set("heartbeats", {"transactions": 61.0}), "heartbeat-stale", "transactions"),
+    "no heartbeat": (_set("heartbeats", {"transactions": None}), "heartbeat-stale", "transactions"),
     "no alerts topic": (lambda facts: facts["topics"].pop("fraud.alerts"), "topic-missing", "fraud.alerts"),
     "dead driver": (
         _set("driver", {**HEALTHY["driver"], "alive": False, "dead": ["anomaly"]}), "driver-dead", "driver",
@@ -206,9 +207,16 @@ def test_rows_that_every_query_finds_unjudgeable_are_one_finding_with_the_greate
 
 
 def test_a_connector_that_has_just_come_back_has_time_for_its_first_heartbeat(facts):
-    facts["heartbeats"] = {"mydb": 3600.0}
+    facts["heartbeats"] = {"transactions": 3600.0}
     facts["slots"][0]["active_s"] = 5.0
     assert found(facts) == []
+
+
+def test_of_two_connectors_of_a_database_each_has_a_heartbeat_of_its_own(facts):
+    facts["captures"]["people"] = {"slot": "p", "database": "mydb", "prefix": "people", "heartbeat": 2}
+    facts["slots"].append({**facts["slots"][0], "name": "p"})
+    facts["heartbeats"] = {"transactions": 61.0, "people": 1.0}
+    assert found(facts) == [("heartbeat-stale", "transactions")]
 
 
 def test_a_canary_that_came_in_time_and_was_the_last_one_is_no_finding_later(facts):

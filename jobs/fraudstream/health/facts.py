@@ -6,6 +6,7 @@ Each part is asked for within a bound. What does not answer makes its facts empt
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from fraudstream.stack.settings import StackSettings
 
 CANARY_FILE = "canary.json"
 _SECONDS = 10.0
+_HEARTBEAT = re.compile(r"\bdbz\.heartbeat\b.*\bid\s*=\s*([0-9]+)", re.DOTALL)
 Facts = dict[str, Any]
 
 
@@ -30,7 +32,8 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
     """The facts of now, JSON-ready; a `memory` that is kept makes the next time cheaper. Beside those of
     status.components:
 
-    at: epoch seconds; captures: connector -> slot, database, prefix (of its topics); heartbeats: database -> seconds;
+    at: epoch seconds; captures: connector -> slot, database, prefix (of its topics), heartbeat (id of the row that it
+    writes, or None); heartbeats: connector -> seconds since it did (None: there is no such row), of those that do;
     ahead: connector -> slot and stored, the two positions where the slot stands past what the connector has stored;
     restored: connector -> end and stored, where PostgreSQL's log ends before what the connector has stored;
     versions: part -> expected, found; locked: why the versions do not fit the locked jars, or None; driver, queries:
@@ -62,7 +65,7 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
     return {
         **found,
         "captures": captures,
-        "heartbeats": asked.get("heartbeats") or {},
+        "heartbeats": _heartbeats(captures, asked.get("heartbeats")),
         **_gaps(settings, found, captures if {"postgres", "kafka"} <= running else {}),
         "versions": _versions(settings, asked.get("server"), asked.get("worker") or {}),
         "locked": _locked(settings),
@@ -75,19 +78,33 @@ def gather(settings: StackSettings, pipeline: Pipeline, memory: Memory | None = 
     }
 
 
-def _captures(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def _captures(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "slot": guard.slot_of(config)[0],
             "database": guard.slot_of(config)[1],
             "prefix": str(config.get("topic.prefix")),
+            "heartbeat": _heartbeat_of(config),
         }
         for name, config in configs.items()
         if "postgresql" in str(config.get("connector.class"))
     }
 
 
-def _gaps(settings: StackSettings, found: Facts, captures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _heartbeat_of(config: Mapping[str, Any]) -> int | None:
+    found = _HEARTBEAT.search(str(config.get("heartbeat.action.query", "")))
+    return int(found[1]) if found else None
+
+
+def _heartbeats(
+    captures: Mapping[str, Mapping[str, Any]], ages: Mapping[tuple[str, int], float] | None
+) -> dict[str, float | None]:
+    """The fact of this name; without `ages` nothing is known."""
+    writing = {name: (each["database"], each["heartbeat"]) for name, each in captures.items()}
+    return {name: ages.get(row) for name, row in writing.items() if row[1] is not None} if ages is not None else {}
+
+
+def _gaps(settings: StackSettings, found: Facts, captures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The facts `ahead`, of slots that nobody reads (those of a running connector follow what it stores), and
     `restored`."""
     idle = {slot["name"] for slot in found["slots"] if not slot["active"]}

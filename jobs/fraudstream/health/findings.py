@@ -123,9 +123,15 @@ def _connectors(facts: Facts, limits: Limits) -> Iterator[Finding]:
 def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Finding]:
     slots = {slot["name"]: slot for slot in facts["slots"]}
     for name, each in facts["captures"].items():
-        age, slot = facts["heartbeats"].get(each["database"]), slots.get(each["slot"])
-        if age is None or slot is None:
+        slot = slots.get(each["slot"])
+        if name not in facts["heartbeats"] or slot is None:
             continue  # another finding says why
+        age = facts["heartbeats"][name]
+        if age is None:
+            found = f"dbz.heartbeat of {each['database']} has no row {each['heartbeat']}, which it is to write"
+            step = f"as the table's owner: INSERT INTO dbz.heartbeat (id) VALUES ({each['heartbeat']})"
+            yield Finding("heartbeat-stale", "broken", name, found, step)
+            continue
         # A connector that has just come back has not had its first beat yet; a slot that is not read is told elsewhere.
         silent = min(age, slot["active_s"] or 0)
         if silent > limits.heartbeat_s:

@@ -118,7 +118,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("slot_cap_wal_bytes", "gauge", ("slot",), "max_slot_wal_keep_size", _slots(lambda slot: slot["cap_bytes"])),
     Metric("slot_inactive_seconds", "gauge", ("slot",), "since it was last read",
            _slots(lambda slot: 0.0 if slot["active"] else slot["inactive_s"])),
-    Metric("heartbeat_age_seconds", "gauge", ("database",), "since the connector last wrote its heartbeat",
+    Metric("heartbeat_age_seconds", "gauge", ("connector",), "since the connector last wrote its heartbeat",
            lambda f: [((name,), age) for name, age in f["heartbeats"].items()]),
     Metric("topic_offsets", "gauge", ("topic",), "offsets from its beginning to its end", _field("topics", "offsets")),
     Metric("topic_bytes", "gauge", ("topic",), "its size on the broker's disk", _field("topics", "bytes")),

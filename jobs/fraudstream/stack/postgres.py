@@ -151,13 +151,13 @@ _SLOTS = """
 """
 
 
-def heartbeat_ages(settings: StackSettings, databases: Iterable[str]) -> dict[str, float]:
-    """Seconds since a connector last wrote dbz.heartbeat, by database; those without the table are left out."""
-    found = {}
+def heartbeat_ages(settings: StackSettings, databases: Iterable[str]) -> dict[tuple[str, int], float]:
+    """Seconds since each row of dbz.heartbeat was written, by database and id; none of databases without the table."""
+    found: dict[tuple[str, int], float] = {}
     for database in databases:
         with contextlib.suppress(psycopg2.errors.UndefinedTable), cursor(settings, database) as asked:
-            asked.execute("SELECT extract(epoch FROM now() - max(ts))::float FROM dbz.heartbeat")
-            found[database] = asked.fetchall()[0][0]
+            asked.execute("SELECT id, extract(epoch FROM now() - ts)::float FROM dbz.heartbeat")
+            found |= {(database, number): age for number, age in asked.fetchall()}
     return found
 
 
