@@ -144,7 +144,8 @@ def test_a_lost_slot_is_not_healthy(shown):
     found, text = shown()
     assert not found["healthy"]
     assert "slot s (mydb): not active, lost" in text
-    assert "its changes are gone" in text
+    assert "its log is gone: `make up UP=--renew-slot` reads every row again" in text
+    assert "purge" not in text, "it would delete lake and checkpoints, too"
 
 
 def test_a_failed_query_is_not_healthy_and_shown_with_its_error(settings, shown):

@@ -177,7 +177,8 @@ def as_text(found: Mapping[str, Any]) -> str:
         retained = _bytes(each["retained_bytes"] or 0)
         wal = _painted(each["wal_status"]) if each["wal_status"] == "lost" else each["wal_status"]
         lines.append(f"  slot {each['name']} ({each['database']}): {active}, {wal}, retains {retained}")
-        lines += ["    its changes are gone: `make purge` starts from nothing"] if each["wal_status"] == "lost" else []
+        if each["wal_status"] == "lost":
+            lines.append("    its log is gone: `make up UP=--renew-slot` reads every row again; then `make repair`")
     for name, each in found["topics"].items():
         size = f"{each['partitions']:>3} partitions {each['offsets']:>12,} offsets {_bytes(each['bytes']):>9}"
         lines.append(f"  topic {name:<34} {size}")
