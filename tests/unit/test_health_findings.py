@@ -149,6 +149,13 @@ def test_each_fault_alone_is_found_by_its_name(facts, fault):
     assert finding.next
 
 
+@pytest.mark.parametrize("state", ["FAILED", "PAUSED"])
+def test_a_connector_is_started_again_by_its_name(facts, state):
+    facts["connectors"] = {"people": {"connector": state, "tasks": [state], "trace": "boom"}}
+    (finding,) = findings(facts, LIMITS)
+    assert "`make up CONNECTORS=people`" in finding.next
+
+
 def test_a_deleted_connector_is_missing(facts):
     facts |= {"connectors": {}, "captures": {}}
     assert found(facts) == [("connector-missing", "connect")]

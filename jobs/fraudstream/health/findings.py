@@ -111,10 +111,11 @@ def _connectors(facts: Facts, limits: Limits) -> Iterator[Finding]:
         yield Finding("connector-missing", "broken", "connect", found, "`make up` registers it")
     for name, each in facts["connectors"].items():
         if "FAILED" in (each["connector"], *each["tasks"]):
-            step = "mend the cause, then restart it (the runbook has the line)"
+            step = f"mend the cause, then `make up CONNECTORS={name}` starts it again"
             yield Finding("connector-failed", "broken", name, str(each["trace"]), step)
         elif each["connector"] in ("PAUSED", "STOPPED"):
-            yield Finding("connector-paused", "broken", name, f"it is {each['connector']}", "`make up` resumes it")
+            step = f"`make up CONNECTORS={name}` resumes it"
+            yield Finding("connector-paused", "broken", name, f"it is {each['connector']}", step)
         elif not each["tasks"]:
             found = "it has no task: Connect has not started one, or is moving it"
             yield Finding("connector-failed", "warning", name, found, "see again in a minute, then the log of Connect")
