@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 from fraudstream.errors import GuardError, Runbook, with_runbook
@@ -55,6 +56,21 @@ def test_records_that_are_gone_are_named_in_every_way_in_which_spark_says_it():
         "Job aborted due to stage failure: org.apache.kafka.clients.consumer.OffsetOutOfRangeException: Fetch "
         "[docs/operations.md: records-gone]"
     )
+
+
+def test_what_looks_before_capture_starts_and_compose_does_not_is_said_with_what_to_ask_instead():
+    limits = TEXT.split("\n## Limits\n")[1].split("\n## ")[0].split("\n- ")
+    (limit,) = (each for each in limits if "Compose" in each)
+    guards = (REPOSITORY / "jobs/fraudstream/stack/guard.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"`([a-z]+-[a-z]+)`", limit)) == {each for each in get_args(Runbook) if f'"{each}"' in guards}
+    assert "make doctor" in limit
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    steps = readme[readme.index("docker/compose.yaml` starts") :].split("```")[1].splitlines()[1:]
+    assert [step.partition("#")[0].strip() for step in steps] == [
+        "docker compose --project-directory docker up --detach --wait postgres kafka",
+        "make doctor",
+        "docker compose --project-directory docker up --detach",
+    ]
 
 
 def test_every_runbook_is_named_by_the_code():
