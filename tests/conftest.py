@@ -9,9 +9,34 @@ from hypothesis import settings
 
 from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
 
+# By folder, the files that take longest, in this order: two processes take a file each as they come to it, and neither
+# is to begin a long one when the other is at its end. What is not named takes seconds and comes last.
+LONGEST = {
+    "spark": (
+        "backtest_parity", "mirror", "columnar", "golden_streams", "seed", "masking", "corrections", "triage",
+        "temperature_stream", "runtime_needs", "notebook", "cdc_columns", "upkeep",
+    ),
+    "stack": (
+        "drills", "demo", "guards", "pipeline", "columnar_reader", "live_change", "audit_repair", "doctor",
+        "stack_lifecycle", "supervise_pipeline", "average_temperature", "driver_killed", "one_topic", "canary",
+        "input_jobs", "query_people", "broker_killed", "poll_transactions", "example_agent",
+    ),
+}  # fmt: skip
 # Speed is no matter of the tests: on a busy machine an example may take any time.
 settings.register_profile("fraudstream", deadline=None)
 settings.load_profile("fraudstream")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of a folder into the order of LONGEST; the order within each stays."""
+    folders = list(dict.fromkeys(item.path.parent for item in items))
+    items.sort(key=lambda item: (folders.index(item.path.parent), _place(item)))
+
+
+def _place(item: pytest.Item) -> int:
+    files = LONGEST.get(item.path.parent.name, ())
+    name = item.path.stem.removeprefix("test_")
+    return files.index(name) if name in files else len(files)
 
 
 @pytest.fixture(scope="session", autouse=True)

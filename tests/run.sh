@@ -8,13 +8,14 @@ part() {
   case $1 in
     lint) .venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . && .venv/bin/mypy ;;
     unit) .venv/bin/python -m pytest -q -n 2 --dist loadscope tests/unit ;;
-    # Two processes, each with a session of its own: most of the time of either is waiting.
-    spark) .venv/bin/python -m pytest -q -n 2 --dist loadfile tests/spark ;;
+    # Two processes, each with a session of its own: most of the time of either is waiting. The files come in the order
+    # of tests/conftest.py, not, as xdist would have it, by their number of tests.
+    spark) .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/spark ;;
     # Two stacks, but for the tests that measure.
-    stack) .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not alone" tests/stack \
+    stack) .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" tests/stack \
       && .venv/bin/python -m pytest -q -m alone tests/stack ;;
     secure) .venv/bin/python -m pytest -q tests/secure \
-      tests/stack/test_{pipeline,guards,audit_repair,live_change,roles,connector_secrets}.py ;;
+      tests/stack/test_{one_topic,pipeline,guards,audit_repair,live_change,roles,connector_secrets}.py ;;
     *) echo "error: no part '$1'; there are lint, unit, spark, stack and secure" >&2; return 2 ;;
   esac
 }

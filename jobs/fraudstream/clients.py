@@ -11,6 +11,9 @@ from fraudstream.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{file:([^}]*):([^}:]*)\}")
 _LOGIN = re.compile(r'(\w+)="([^"]*)"')
+# Of a consumer of librdkafka that reads to an end and closes: how long the broker keeps a fetch there, where nothing
+# comes. With half a second, the usual, a small topic took 1.0 s to read, and takes 0.04 s.
+AT_THE_END: Mapping[str, int] = {"fetch.wait.max.ms": 20}
 # Java's name of a setting -> librdkafka's; None: it has no meaning there. Other names are the same in both.
 _NAMES = {
     "ssl.truststore.location": "ssl.ca.location",

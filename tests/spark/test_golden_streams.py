@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fraudstream import alerts
-from fraudstream.config import load_pipeline
-from fraudstream.rulebook.catalog import load_rules
+from fraudstream.config import Pipeline, load_pipeline
+from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.streams.rule_query import Judge, rule_messages
 from golden.topics import TOPIC, goldens, pour
 from spark.streams import eager_bases, records, stream, write_batches
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.spark
 FILES = [golden for golden in goldens() if not golden.parameters]
 NAMES = ("anomaly", "velocity", "high_amount")
 SHARED = "windows"
+Messages = list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,11 @@ def judged(spark, tmp_path_factory: pytest.TempPathFactory):
     messages = pour(FILES)
     size = len(messages) // 5 + 1
     batches = [messages[start : start + size] for start in range(0, len(messages), size)]
-    found = {}
     write_batches(spark, folder, TOPIC, batches[:2])
-    for name, rules in queries_of(rules_file).items():
-        found[name] = run(spark, folder, name, rules, pipeline)
+    before = run(spark, folder, queries_of(rules_file), pipeline)
     write_batches_from(spark, folder, batches)
-    for name, rules in queries_of(rules_file).items():
-        found[name] += run(spark, folder, name, rules, pipeline)
-    return found
+    after = run(spark, folder, queries_of(rules_file), pipeline)
+    return {name: before[name] + after[name] for name in before}
 
 
 def queries_of(rules_file: Path):
@@ -57,15 +56,23 @@ def write_batches_from(spark, folder: Path, batches) -> None:
         path.rename(folder / "topic" / f"{number:05}.parquet")
 
 
-def run(spark, folder: Path, name: str, rules, pipeline) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def run(spark, folder: Path, rules_of: Mapping[str, Sequence[Rule]], pipeline: Pipeline) -> dict[str, Messages]:
+    """Key and value of every message of the queries, which run beside each other until they have caught up."""
+    found: dict[str, Messages] = {name: [] for name in rules_of}
+    started = [start(spark, folder, name, rules, pipeline, found[name]) for name, rules in rules_of.items()]
+    for query in started:
+        query.awaitTermination()
+    assert SHARED not in found or any(path.is_file() for path in Path(eager_bases(folder).folder).glob("**/*"))
+    return found
 
+
+def start(spark, folder: Path, name: str, rules: Sequence[Rule], pipeline: Pipeline, found: Messages):
     def collect(batch, number):
         found.extend((row.key, row.value) for row in batch.collect())
 
     bases = eager_bases(folder) if name == SHARED else None
     judges = [Judge(rule, bases=bases and bases.of(rule.name)) for rule in rules]
-    query = (
+    return (
         rule_messages(stream(spark, folder), judges, pipeline)
         .writeStream.outputMode("update")
         .foreachBatch(collect)
@@ -73,9 +80,6 @@ def run(spark, folder: Path, name: str, rules, pipeline) -> list[tuple[str, str]
         .trigger(availableNow=True)
         .start()
     )
-    query.awaitTermination()
-    assert name != SHARED or any(path.is_file() for path in Path(bases.folder).glob("**/*"))
-    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,7 +111,8 @@ def test_a_rule_of_the_library_finds_its_alerts_on_the_stream(spark, tmp_path: P
     plain = load_pipeline()
     pipeline = replace(plain, kafka=replace(plain.kafka, transactions_topic=TOPIC))
     write_batches(spark, tmp_path, TOPIC, [golden.messages])
-    found = sorted(json.loads(value)["transaction_id"] for _, value in run(spark, tmp_path, name, [rule], pipeline))
+    messages = run(spark, tmp_path, {name: [rule]}, pipeline)[name]
+    found = sorted(json.loads(value)["transaction_id"] for _, value in messages)
     assert found == sorted(golden.alerts[name])
 
 

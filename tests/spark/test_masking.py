@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from delta.tables import DeltaTable
+from pyspark.sql.streaming.query import StreamingQuery
 
 from fixtures.masks import KEY, key_file, masked_by_hand
 from fraudstream.cdc.columns import connector_events
@@ -79,11 +80,15 @@ class World:
         )  # fmt: skip
         mirror_batch(spark, self.pipeline, "one")(events, 0)
         values: list[str] = []
-        for rule in self.rules:
-            self.run(
+        started = [
+            self.start(
                 rule.name, rule_messages(self.records(), [Judge(rule)], self.pipeline),
-                lambda batch, _: values.extend(row.value for row in batch.collect()),
-            )  # fmt: skip
+                lambda batch, _: values.extend([row.value for row in batch.collect()]),
+            )
+            for rule in self.rules
+        ]  # fmt: skip
+        for query in started:
+            query.awaitTermination()
         self.alerts = sorted(map(json.loads, values), key=lambda each: (each["rule"], each["offset"], str(each)))
         messages = [SimpleNamespace(key=None, value=text.encode(), partition=0, offset=number, headers=())
                     for number, text in enumerate(values)]  # fmt: skip
@@ -93,9 +98,9 @@ class World:
     def records(self):
         return stream(self.spark, self.folder / "input")
 
-    def run(self, name: str, frame, function) -> None:
+    def start(self, name: str, frame, function) -> StreamingQuery:
         writer = frame.writeStream.outputMode("update").foreachBatch(function).trigger(availableNow=True)
-        writer.option("checkpointLocation", self.pipeline.checkpoint(name)).start().awaitTermination()
+        return writer.option("checkpointLocation", self.pipeline.checkpoint(name)).start()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         found = DeltaTable.forPath(self.spark, self.pipeline.table(table)).toDF().collect()

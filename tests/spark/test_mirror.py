@@ -115,6 +115,7 @@ def test_a_repeated_batch_appends_nothing_twice_and_a_new_generation_does(spark,
     changes = spark.read.format("delta").load(pipeline.table("transaction_changes"))
     parts = next(iter(read_lines(pipeline.progress, "mirror_transactions")))
     assert quarantine.count() == parts["unreadable"] > 0
+    assert parts["duration_ms"] > 0
     once = changes.count()
     assert once == changes.dropDuplicates(["partition", "offset"]).count() > 0
     mirror(spark, pipeline, [golden.messages], generation="two")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,21 @@ from spark.streams import records, stream, write_batches
 pytestmark = pytest.mark.spark
 
 
-def alerts_of(spark, folder: Path, batches, rule, pipeline, seeds=None) -> list[tuple[str, str]]:
-    """Key and value of every alert of a new query over the batches."""
+def alerts_of(spark, folder: Path, batches, rule, pipeline, seeds=None) -> list[list[tuple[str, str]]]:
+    """Key and value of every alert of a new query over the batches, by batch."""
     folder.mkdir()
     write_batches(spark, folder, TOPIC, batches)
-    found: list[tuple[str, str]] = []
+    found: list[list[tuple[str, str]]] = []
     query = (
         rule_messages(stream(spark, folder), [Judge(rule, seeds=seeds or {})], pipeline)
         .writeStream.outputMode("update")
-        .foreachBatch(lambda batch, number: found.extend((row.key, row.value) for row in batch.collect()))
+        .foreachBatch(lambda batch, number: found.append([(row.key, row.value) for row in batch.collect()]))
         .option("checkpointLocation", str(folder / "checkpoint"))
         .trigger(availableNow=True)
         .start()
     )
     query.awaitTermination()
+    assert len(found) == len(batches)
     return found
 
 
@@ -51,11 +53,12 @@ def test_a_seeded_rule_alerts_as_one_that_has_read_the_history(spark, tmp_path: 
     half = len(rest) // 2
     cuts = [rest[:half], rest[half:]]
 
-    whole = alerts_of(spark, tmp_path / "whole", [history, *cuts], rule, pipeline)
-    before = alerts_of(spark, tmp_path / "before", [history], rule, pipeline)
-    expected = sorted(set(whole) - set(before))
+    before, *later = alerts_of(spark, tmp_path / "whole", [history, *cuts], rule, pipeline)
+    expected = sorted(set(chain(*later)) - set(before))
     seeds = {0: seed_states(connector_events(records(spark, TOPIC, history)), rule, pipeline)}
 
     assert expected
-    assert sorted(alerts_of(spark, tmp_path / "seeded", cuts, rule, pipeline, seeds)) == expected
-    assert sorted(alerts_of(spark, tmp_path / "unseeded", cuts, rule, pipeline)) != expected
+    seeded = alerts_of(spark, tmp_path / "seeded", cuts, rule, pipeline, seeds)
+    assert sorted(chain(*seeded)) == expected
+    unseeded = alerts_of(spark, tmp_path / "unseeded", cuts, rule, pipeline)
+    assert sorted(chain(*unseeded)) != expected

@@ -42,11 +42,14 @@ def world(spark, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     events = connector_events(records(spark, TOPIC, messages), pipeline.max_message_bytes)
     mirror_batch(spark, pipeline, "one")(events, 0)
     found: list[tuple[str, str]] = []
+    started = []
     for rule in load_rules(rules_file):
         writer = rule_messages(stream(spark, folder), [Judge(rule)], pipeline).writeStream.outputMode("update")
-        query = writer.foreachBatch(lambda batch, _: found.extend((row.key, row.value) for row in batch.collect()))
+        query = writer.foreachBatch(lambda batch, _: found.extend([(row.key, row.value) for row in batch.collect()]))
         checkpoint = str(folder / "checkpoints" / rule.name)
-        query.option("checkpointLocation", checkpoint).trigger(availableNow=True).start().awaitTermination()
+        started.append(query.option("checkpointLocation", checkpoint).trigger(availableNow=True).start())
+    for query in started:
+        query.awaitTermination()
     rows = [(key.encode(), value.encode(), "a", 0, at, None, None) for at, (key, value) in enumerate(found)]
     archive_batch(spark, pipeline)(alert_rows(spark.createDataFrame(rows, RECORD)), 0)
     return pipeline.lake, rules_file

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
+from fraudstream.clients import AT_THE_END
 from fraudstream.stack import kafka
 from fraudstream.stack.processes import process_of
 from fraudstream.stack.settings import StackSettings, free_ports, load_settings
@@ -42,8 +43,8 @@ def write(settings: StackSettings, partition: int, value: bytes) -> Producer:
 
 def committed(settings: StackSettings, partition: int) -> list[bytes]:
     """All that a reader of committed records finds; waits until nothing is open before the partition's end."""
-    consumer = Consumer({**kafka.client(settings), "group.id": "test", "log_level": 0, "enable.partition.eof": True,
-                         "isolation.level": "read_committed"})  # fmt: skip
+    consumer = Consumer({**kafka.client(settings), **AT_THE_END, "group.id": "test", "log_level": 0,
+                         "enable.partition.eof": True, "isolation.level": "read_committed"})  # fmt: skip
     place, found = TopicPartition(TOPIC, partition, 0), []
     try:
         consumer.assign([place])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_both_readers_end_with_the_same_alerts_counts_and_quarantine(columnar, t
         "delete from transactions where user_id = 3", rows(9, "1"),
     )  # fmt: skip
     columnar.wait_for_row(17)
-    columnar.judge()
+    columnar.run_rules()
     write_badly(columnar)
     columnar.sql(rows(1, "700", "900", start=2000), rows(9, "2"))  # ids 18 to 20
     columnar.wait_for_row(20)
@@ -91,11 +92,12 @@ def test_rules_that_share_a_query_end_as_with_queries_of_their_own_by_sparks_sou
         anomaly = f"anomaly: {{parameters: {{factor: {factor}, history: 5{factor}}}}}"
         (tmp_path / "changed.yaml").write_text(f"{anomaly}\nvelocity: {{parameters: {{more_than: 3}}}}")
         changed = load_rules(tmp_path / "changed.yaml")
-        for session, pipeline in sessions:
-            started = queries.start_rules(session, changed, pipeline, until_caught_up=True)
-            assert len(started) == (1 if pipeline is shared else 2)
-            for query in started:
-                query.awaitTermination()
+        started = [
+            queries.start_rules(session, changed, pipeline, until_caught_up=True) for session, pipeline in sessions
+        ]
+        assert [len(each) for each in started] == [1, 2]
+        for query in chain(*started):
+            query.awaitTermination()
         columnar.sql(rows(1, "1000", start=1000 * row), rows(2, "4600", start=10))
         columnar.wait_for_row(2 * row - 13)
         for rule in changed if factor == "3" else ():
@@ -107,20 +109,10 @@ def test_rules_that_share_a_query_end_as_with_queries_of_their_own_by_sparks_sou
         assert columnar.parts(rule.name)["read"] > 0
 
 
-def test_a_checkpoint_of_the_other_reader_is_refused(columnar):
-    columnar.sql(rows(1, "10"))
-    columnar.wait_for_row(4)
-    anomaly = next(rule for rule in columnar.rules if rule.name == "anomaly")
-    run_to_the_end(columnar, anomaly)
-    plain = replace(columnar.pipeline, kafka=replace(columnar.pipeline.kafka, reader="built-in"))
-    with pytest.raises(GuardError, match=r"reader = columnar.*checkpoint-mismatch"):
-        run_to_the_end(replace(columnar, pipeline=plain), anomaly)
-
-
 def test_records_that_are_gone_before_the_first_batch_was_committed_are_not_passed_over(columnar):
     columnar.sql(rows(1, "10", "10", "10", "600"))
     columnar.wait_for_row(7)
-    rule = next(rule for rule in columnar.rules if rule.name == "anomaly")
+    rule = anomaly_of(columnar)
     run_to_the_end(columnar, rule)
     # As a driver leaves it that dies in its first batch.
     for folder in ("commits", "state"):
@@ -134,14 +126,31 @@ def test_records_that_are_gone_before_the_first_batch_was_committed_are_not_pass
         run_to_the_end(columnar, rule)
 
 
-def test_a_rules_shuffle_has_the_partitions_of_its_state(columnar):
-    columnar.sql(rows(1, "10"))
-    columnar.wait_for_row(4)
-    rule = next(rule for rule in columnar.rules if rule.name == "anomaly")
-    cut = replace(columnar, pipeline=replace(columnar.pipeline, state=State(buckets=6, partitions=3)))
-    run_to_the_end(cut, rule)
-    parts = Path(cut.pipeline.checkpoint(rule.name), "state", "0").iterdir()
+@pytest.fixture(scope="module")
+def begun(stack, spark, tmp_path_factory: pytest.TempPathFactory):
+    """A world in which anomaly has read some rows, with a state of three partitions."""
+    with world(stack, spark, tmp_path_factory.mktemp("begun"), "begun", reader="columnar") as made:
+        made.capture()
+        made.sql(rows(1, *["10"] * 4))
+        made.wait_for_row(4)
+        cut = replace(made, pipeline=replace(made.pipeline, state=State(buckets=6, partitions=3)))
+        run_to_the_end(cut, anomaly_of(cut))
+        yield cut
+
+
+def test_a_rules_shuffle_has_the_partitions_of_its_state(begun: World):
+    parts = Path(begun.pipeline.checkpoint("anomaly"), "state", "0").iterdir()
     assert sorted(path.name for path in parts if path.name.isdigit()) == ["0", "1", "2"]
+
+
+def test_a_checkpoint_of_the_other_reader_is_refused(begun: World):
+    plain = replace(begun.pipeline, kafka=replace(begun.pipeline.kafka, reader="built-in"))
+    with pytest.raises(GuardError, match=r"reader = columnar.*checkpoint-mismatch"):
+        run_to_the_end(replace(begun, pipeline=plain), anomaly_of(begun))
+
+
+def anomaly_of(made: World) -> Rule:
+    return next(rule for rule in made.rules if rule.name == "anomaly")
 
 
 def run_to_the_end(made: World, rule: Rule) -> None:

@@ -30,15 +30,17 @@ def a_world(stack, spark, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
 def test_a_report_lost_with_its_driver_is_counted_again_from_the_checkpoint(a_world: World):
     a_world.sql(ROWS.format(first=0))
     a_world.wait_for_row(200)
-    a_world.judge()
+    a_world.run_rules()
     a_world.sql(ROWS.format(first=100))  # on top of a state, some of it late
     a_world.wait_for_row(400)
-    a_world.judge()
+    a_world.judge()  # Spark reports a batch a moment after its query's end: the archive's run leaves time for it
+    lost = {}
     for query in ("anomaly", "velocity", "high_amount"):
         path = Path(a_world.pipeline.progress, f"{query}.jsonl")
-        *_, last = progress.read_lines(a_world.pipeline.progress, query)
+        *_, lost[query] = progress.read_lines(a_world.pipeline.progress, query)
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-        a_world.judge()
+    a_world.run_rules()
+    for query, last in lost.items():
         *_, again = progress.read_lines(a_world.pipeline.progress, query)
         assert again["recounted"]
         parts = ("batch_id", "start", "end", "read", *progress.PARTS)

@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
+from deltalake import DeltaTable
 from pyspark.sql.streaming.query import StreamingQuery
 
+from fraudstream.audit.run import Options, audit
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
 from fraudstream.errors import GuardError, Runbook
+from fraudstream.health.facts import gather
+from fraudstream.health.findings import findings
+from fraudstream.health.limits import load_limits
+from fraudstream.repair.run import Workshop, repair
 from fraudstream.stack import connect, kafka, offsets, postgres
 from fraudstream.streams import queries
 from stack.world import World, rows, world
@@ -54,7 +60,7 @@ def test_a_slot_that_was_moved_or_dropped_stops_capture_until_it_is_said_how_to_
     a_world.capture()
     a_world.sql(ROWS.format(30))
     a_world.wait_for_row(30)
-    a_world.judge()
+    a_world.run_mirror()
 
     def stop() -> None:
         connect.stop_connector(settings, name)
@@ -110,6 +116,13 @@ def test_a_topic_made_anew_and_a_checkpoint_that_is_gone_stop_the_queries_until_
     for start in (start_rules, queries_of("start_mirror")):
         refused(lambda start=start: start(a_world), "topic-replaced")
     assert (a_world.mirror(), a_world.alerts_in_kafka()) == before
+    changes = DeltaTable(a_world.pipeline.table("transaction_changes")).version()
+    asked = (a_world.pipeline, a_world.rules, a_world.settings)
+    refused(lambda: audit(*asked, Options()), "topic-replaced")
+    refused(lambda: repair(Workshop(*asked, lambda: a_world.session, lambda _: None), Options()), "topic-replaced")
+    assert DeltaTable(a_world.pipeline.table("transaction_changes")).version() == changes, "the old topic's only record"
+    found = findings(gather(a_world.settings, a_world.pipeline), load_limits())
+    assert ("topic-replaced", queries.MIRROR) in {(each.name, each.part) for each in found}
 
 
 def test_a_rule_that_starts_over_knows_what_the_lake_tells_where_the_topic_has_lost_its_beginning(a_world: World):
@@ -139,7 +152,7 @@ def test_a_rule_that_starts_over_knows_what_the_lake_tells_where_the_topic_has_l
     for table in queries.TABLES:
         Path(a_world.pipeline.table(table)).rename(f"{a_world.pipeline.table(table)}_kept")
     queries.reset(a_world.session, a_world.pipeline, queries.MIRROR)
-    a_world.judge()  # the mirror begins at the first records that are left
+    a_world.run_mirror()  # it begins at the first records that are left
     queries.reset(a_world.session, a_world.pipeline, "anomaly")
     refused(lambda: start_rules(a_world), "history-gone")
     queries.forget(a_world.session, a_world.pipeline, "anomaly")

@@ -1,27 +1,23 @@
-"""The whole chain on the real components: what is committed is captured, judged, alerted and mirrored, exactly."""
+"""The whole chain on the real components: what is committed is captured, judged, alerted and mirrored, exactly. Here is
+what takes a pipeline of its own; the rest is in test_one_topic.py."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from fraudstream.check.corrected import judge_corrected
 from fraudstream.check.oracle import arrivals
 from fraudstream.check.settings import settings_for
-from fraudstream.errors import GuardError, StackError
+from fraudstream.errors import GuardError
 from fraudstream.rulebook.catalog import load_rules
-from fraudstream.stack import kafka
-from fraudstream.stack.connect import delete_connector, put_connector
+from fraudstream.stack.connect import delete_connector
 from fraudstream.streams import progress, queries
-from stack.world import EXERCISE, NOON, ROW, World, _execute, connection, rows, table_rows, world
+from stack.world import EXERCISE, World, _execute, connection, rows, table_rows, world
 
 pytestmark = pytest.mark.stack
 
@@ -38,42 +34,6 @@ def make_world(stack, spark, tmp_path: Path, request: pytest.FixtureRequest):
     yield make
     for context in entered:
         context.__exit__(None, None, None)
-
-
-def test_inserts_updates_deletes_and_a_moved_row_end_exact_everywhere(make_world):
-    world = make_world()
-    world.capture()
-    world.sql(
-        rows(1, "10", "10", "10", "600"),  # anomaly: 600 > 3 x 10
-        rows(2, *["4600"] * 6, apart=1),  # high_amount six times, velocity at the sixth
-        "update transactions set amount = 11 where id = 1",
-        "update transactions set user_id = 3 where id = 2",
-        "delete from transactions where id = 3",
-        rows(3, "10", "10", "600"),  # the moved row joined no history: two amounts before, no anomaly
-        f"{ROW} (4, 'NaN', 'VISA', 7, {NOON}), (4, 5000, 'VISA', 7, timestamp '2999-01-01')",  # no rule sees them
-        rows(9, "1"),
-    )
-    world.wait_for_row(16)
-    world.judge()
-    assert world.assert_exact() == {"anomaly": 1, "velocity": 1, "high_amount": 6}
-    assert world.alerts_in_kafka().count(("anomaly", 4)) == 1
-    assert world.mirror()[2][0] == 3
-    assert 3 not in world.mirror()
-    assert world.parts("anomaly")["unjudged"] == 2
-    ops = Counter(row["op"] for row in table_rows(world.pipeline.table("transaction_changes")))
-    assert ops == {"c": 17, "u": 1, "d": 2}  # the move is a delete and an insert
-
-
-def test_a_snapshot_joins_the_history_and_is_not_judged(make_world):
-    world = make_world()
-    world.sql(rows(1, "10", "10", "10", "9000"))
-    world.capture()
-    world.sql(rows(1, "1", "5000", start=1000))  # not over 3 x the mean of 10, 10, 10, 9000 and 1: 5418.6
-    world.sql(rows(2, "10", "10", "10", "600"))
-    world.wait_for_row(10)
-    world.judge()
-    assert world.assert_exact() == {"anomaly": 1, "velocity": 0, "high_amount": 1}
-    assert world.parts("anomaly")["history"] == 4
 
 
 def test_a_slot_made_before_the_rows_and_a_snapshot_after_them_mirror_once(make_world):
@@ -95,105 +55,23 @@ def test_a_slot_made_before_the_rows_and_a_snapshot_after_them_mirror_once(make_
     assert len(world.mirror()) == 4
 
 
-def test_a_truncate_empties_the_mirror_and_later_rows_return(make_world):
+def test_a_second_run_adds_only_what_is_new_and_a_truncate_empties_the_mirror_but_no_history(make_world):
     world = make_world()
     world.capture()
-    world.sql(rows(1, "10", "10", "10"))
-    world.wait_for_row(3)
+    world.sql(rows(1, *["10"] * 3, "600"), rows(2, "10", "10", "10"))
+    world.wait_for_row(7)
     world.judge()
-    assert len(world.mirror()) == 3
+    assert len(world.mirror()) == 7
+    world.sql(rows(1, "650", start=1000))  # over 3 x the mean of 10, 10, 10, 600
     with connection(world.settings, "postgres") as database:
         database.cursor().execute("truncate transactions")
         database.commit()
-    world.sql(rows(1, "600"))
-    world.wait_for_row(4)
+    world.sql(rows(2, "600"))  # over 3 x the mean of 10, 10, 10
+    world.wait_for_row(9)
     world.judge()
-    assert world.assert_exact()["anomaly"] == 1  # the history stays
-    assert list(world.mirror()) == [4]
-
-
-def test_interleaved_transactions_are_judged_in_the_order_of_their_commits(make_world):
-    world = make_world()
-    world.capture()
-    with connection(world.settings) as first, connection(world.settings) as second:
-        first.cursor().execute(rows(1, "10", "10", "10"))  # ids 1 to 3, committed last
-        second.cursor().execute(rows(1, "600", "600", "600"))  # ids 4 to 6
-        second.commit()
-        first.commit()
-    world.sql(rows(1, "700"))
-    world.wait_for_row(7)
-    lsns = [json.loads(r.value)["source"]["lsn"] for r in world.records() if r.value]
-    assert lsns != sorted(lsns), "the transactions were not interleaved"
-    world.judge()
-    assert world.assert_exact()["anomaly"] == 0  # 700 is not over 3 x the mean of 600, 600, 600, 10, 10, 10
-
-
-def test_rows_of_a_copy_share_an_lsn_and_are_all_judged(make_world):
-    world = make_world()
-    world.capture()
-    lines = "".join(f"{user}\t{amount}\tVISA\t7\n" for user in range(1, 60) for amount in (10, 10, 10, 600))
-    with connection(world.settings) as database:
-        database.cursor().copy_expert(
-            "copy transactions (user_id, amount, card_type, merchant_id) from stdin", io.StringIO(lines)
-        )
-        database.commit()
-    world.wait_for_row(59 * 4)
-    lsns = Counter(json.loads(r.value)["source"]["lsn"] for r in world.records() if r.value)
-    assert max(lsns.values()) > 1, "no two rows share an LSN"
-    world.judge()
-    assert world.assert_exact()["anomaly"] == 59
-
-
-def test_unreadable_messages_are_quarantined_with_their_bytes_and_the_stream_goes_on(make_world):
-    world = make_world()
-    world.capture()
-    world.sql(rows(1, "10", "10", "10"))
-    world.wait_for_row(3)
-    deep, long = b"[" * 2000 + b"]" * 2000, b'{"a": "' + b"x" * 900_000 + b'"}'
-    poison = [b"\xff\xfe", b"{}", b"[]", b'{"op": "c"', deep, long]
-    producer = Producer({**kafka.client(world.settings), "message.max.bytes": 2_000_000})
-    for value in poison:
-        producer.produce(world.pipeline.kafka.transactions_topic, value, key=b'{"user_id":1}')
-    assert producer.flush(30) == 0
-    world.sql(rows(1, "600"))
-    world.wait_for_row(4)
-    world.judge()
-    assert world.assert_exact()["anomaly"] == 1
-    kept = table_rows(world.pipeline.table("quarantine"))
-    assert sorted(row["value"] for row in kept) == sorted(poison)
-    assert all(row["reason"] for row in kept)
-    assert world.parts("velocity")["unreadable"] == len(poison)
-
-
-def test_a_redelivered_change_is_judged_once(make_world):
-    world = make_world()
-    world.capture()
-    world.sql(rows(1, "10", "10", "10", "600", "2000"))
-    world.wait_for_row(5)
-    producer = Producer(kafka.client(world.settings))
-    for record in [record for record in world.records() if record.value]:
-        producer.produce(
-            world.pipeline.kafka.transactions_topic, record.value, record.key, record.partition,
-            headers=list(record.headers),
-        )  # fmt: skip
-    assert producer.flush(30) == 0
-    world.judge()
-    assert world.assert_exact() == {"anomaly": 2, "velocity": 0, "high_amount": 0}
-    assert world.parts("anomaly")["judged"] == 5
-    assert world.parts("anomaly")["ignored"] == 5
-
-
-def test_a_second_run_on_the_checkpoints_adds_only_what_is_new(make_world):
-    world = make_world()
-    world.capture()
-    world.sql(rows(1, *["10"] * 3, "600"))
-    world.wait_for_row(4)
-    world.judge()
-    world.sql(rows(1, "650", start=1000))  # over 3 x the mean of 10, 10, 10, 600
-    world.wait_for_row(5)
-    world.judge()
-    assert world.assert_exact()["anomaly"] == 2
-    assert len(world.alerts_in_kafka()) == 2
+    assert world.assert_exact()["anomaly"] == 3
+    assert sorted(world.alerts_in_kafka()) == [("anomaly", 4), ("anomaly", 8), ("anomaly", 9)]
+    assert list(world.mirror()) == [9]
 
 
 @pytest.fixture
@@ -256,14 +134,6 @@ def test_changes_amend_and_withdraw_the_alerts_of_a_rule_with_corrections(make_w
     assert counted == {"read": 13, "judged": 9, "history": 1, "corrected": 3, "ignored": 0}
 
 
-def test_two_connectors_on_one_topic_are_refused(make_world):
-    world = make_world()
-    world.capture()
-    second = {**world.connector, "name": "second", "config": {**world.connector["config"], "slot.name": "second"}}
-    with pytest.raises(StackError, match="every change would stand there twice"):
-        put_connector(world.settings, second)
-
-
 def test_a_topic_of_several_partitions_keyed_by_id_is_refused(make_world):
     world = make_world(message__key__columns="public.transactions:id")
     world.capture()
@@ -278,7 +148,7 @@ def test_a_mirror_whose_checkpoint_is_gone_is_refused_until_it_is_reset(make_wor
     world.capture()
     world.sql(rows(1, "10", "10"))
     world.wait_for_row(2)
-    world.judge()
+    world.run_mirror()
     elsewhere = replace(world.pipeline, checkpoints=f"{world.pipeline.checkpoints}_lost")
     with pytest.raises(GuardError, match="append every change again"):
         queries.start_mirror(world.session, elsewhere)

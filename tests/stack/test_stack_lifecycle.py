@@ -21,7 +21,7 @@ from fraudstream.stack.processes import COMPONENTS, pid_of, process_of, wait_unt
 from fraudstream.stack.processes import ports as ports_of
 from fraudstream.stack.settings import StackSettings, free_ports, load_settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.alone]
+pytestmark = pytest.mark.stack
 TOPIC = "dbserver1.public.transactions"
 
 

@@ -81,11 +81,22 @@ class World:
     def judge(self, rules: Sequence[Rule] | None = None) -> None:
         """Run the rules, the mirror and the archive until they have caught up with the topic."""
         session = self.session.newSession()  # listeners belong to a session: this one's end with it
-        for query in queries.start_rules(session, rules or self.rules, self.pipeline, until_caught_up=True):
+        running = queries.start_rules(session, rules or self.rules, self.pipeline, until_caught_up=True)
+        mirror = queries.start_mirror(session, self.pipeline, until_caught_up=True)
+        for query in running:
             query.awaitTermination()
         # A query that catches up ends with what was in its topic when it started: the archive's after the rules' end.
-        for start in (queries.start_mirror, queries.start_archive):
-            start(session, self.pipeline, until_caught_up=True).awaitTermination()
+        queries.start_archive(session, self.pipeline, until_caught_up=True).awaitTermination()
+        mirror.awaitTermination()
+
+    def run_rules(self) -> None:
+        """Run the rules alone until they have caught up: for what neither lake nor archive tells."""
+        for query in queries.start_rules(self.session.newSession(), self.rules, self.pipeline, until_caught_up=True):
+            query.awaitTermination()
+
+    def run_mirror(self) -> None:
+        """Run the mirror alone until it has caught up: for what neither rules nor archive tell."""
+        queries.start_mirror(self.session.newSession(), self.pipeline, until_caught_up=True).awaitTermination()
 
     def verdict(self, rule: str) -> Verdict:
         """What the oracle makes of the topic."""

@@ -162,7 +162,20 @@ def test_a_query_that_tells_no_offsets_is_compared_by_its_sum():
         batches.compare_batches(
             part, "archive_alerts", [{"batch_id": 0, "read": read}], {0: 8}, {}, scanned(0, 1, 2, 5, 7), {0: 0}
         )
-        assert sum(finding.count for finding in part.findings) == count
+        assert (sum(finding.count for finding in part.findings), part.notes) == (count, [])
+
+
+def test_a_query_that_tells_no_offsets_is_said_to_be_uncompared_where_a_part_of_the_topic_is_read():
+    lines = [{"batch_id": 0, "read": 4}]  # of 5 records
+    said = "archive_alerts: what it read is not compared with the topic"
+    for told, notes in ((lines, [said]), ([], [])):
+        part = Part("batches")
+        batches.compare_batches(part, "archive_alerts", told, {0: 8}, {}, scanned(5, 7), {0: 5})
+        assert (part.findings, part.incomplete) == ([], [])
+        assert [note.partition(": its reports")[0] for note in part.notes] == notes
+    part = Part("batches")
+    batches.compare_batches(part, "anomaly", [line(1, 5, 8, 2)], {0: 8}, {0: 5}, scanned(5, 7), {0: 5})
+    assert (part.findings, part.notes) == ([], [])
 
 
 def test_a_duration_is_a_number_and_a_unit():

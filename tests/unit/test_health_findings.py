@@ -17,9 +17,9 @@ LIMITS = Limits(
 )  # fmt: skip
 QUERY = {
     "state": "running", "told": "running", "topic": "db.public.transactions", "position": {0: 70, 1: 90},
-    "checkpoint_bytes": 1, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1}, "holds": True,
-    "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10, "recent_unreadable": 0, "recent_unjudged": 10,
-    "lag_records": 0, "lag_s": 0.0,
+    "made_of": "id", "damaged": None, "batches": 3, "read": 100, "parts": {"judged": 99, "ignored": 1},
+    "checkpoint_bytes": 1, "holds": True, "dropped": {}, "last_at": 999.0, "batch_s": 0.5, "state_bytes": 10,
+    "recent_unreadable": 0, "recent_unjudged": 10, "lag_records": 0, "lag_s": 0.0,
 }  # fmt: skip
 HEALTHY = {
     "at": 1000.0,
@@ -39,8 +39,8 @@ HEALTHY = {
         }
     ],
     "topics": {
-        "db.public.transactions": {"starts": {0: 0, 1: 0}, "ends": {0: 70, 1: 90}},
-        "fraud.alerts": {"starts": {0: 0}, "ends": {0: 3}},
+        "db.public.transactions": {"id": "id", "starts": {0: 0, 1: 0}, "ends": {0: 70, 1: 90}},
+        "fraud.alerts": {"id": "id", "starts": {0: 0}, "ends": {0: 3}},
     },
     "heartbeats": {"mydb": 4.0},
     "ahead": {},
@@ -113,6 +113,11 @@ FAULTS = {
     "failed query": (_query(state="failed: ValueError: x"), "query-failed", "anomaly"),
     "shadow": (_query(state="shadow failed: ValueError: x"), "query-failed", "anomaly"),
     "behind": (_query(lag_s=121.0, lag_records=12), "query-behind", "anomaly"),
+    "behind, and stopped as one stops": (
+        _query(state="stopped", told="done", lag_s=121.0, lag_records=12), "query-behind", "anomaly",
+    ),
+    "behind for an unknown time": (_query(lag_s=None, lag_records=12), "query-behind", "anomaly"),
+    "torn checkpoint": (_query(damaged="offsets/3 is torn"), "checkpoint-damaged", "anomaly"),
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
     "unjudged": (_query("anomaly", recent_unjudged=11), "rows-unjudged", "db.public.transactions"),
@@ -125,6 +130,7 @@ FAULTS = {
         facts["queries"]["anomaly"].update(topic="fraud.alerts", position={0: 0}), "records-gone", "anomaly",
     ),
     "topic replaced": (_query(position={0: 71, 1: 90}), "topic-replaced", "anomaly"),
+    "topic replaced and filled": (_query(made_of="former"), "topic-replaced", "anomaly"),
 }  # fmt: skip
 
 
@@ -149,6 +155,32 @@ def test_a_missing_topic_matters_once_somebody_has_read_it(facts):
     for query in facts["queries"].values():
         query["position"] = {}
     assert found(facts) == []
+
+
+def test_a_checkpoint_that_does_not_say_of_which_topic_it_is_accuses_none(facts):
+    facts["queries"]["anomaly"]["made_of"] = None
+    facts["topics"]["db.public.transactions"]["id"] = None
+    assert found(facts) == []
+
+
+def test_nobody_is_sent_to_repair_where_the_topic_is_another_one(facts):
+    facts["queries"]["anomaly"]["made_of"] = "former"
+    (finding,) = findings(facts, LIMITS)
+    assert finding.found == "db.public.transactions was deleted and made anew: its id was former and is id"
+    assert finding.next.startswith("do not repair before it is started over: `--reset anomaly`")
+
+
+def test_what_waits_is_told_with_who_lets_it_wait(facts):
+    def said(**changes):
+        facts["queries"]["anomaly"].update(changes)
+        return [each.found for each in findings(facts, LIMITS) if each.name == "query-behind"]
+
+    assert said(lag_s=121.0, lag_records=1200) == ["1,200 offsets wait, the oldest for 121 s"]
+    assert said(lag_s=None) == ["1,200 offsets wait, who knows how long"]
+    assert said(state="stopped", told="done") == ["nobody runs it; 1,200 offsets wait, who knows how long"]
+    assert said(told="") == [], "the last driver knew nothing of it"
+    facts["driver"]["dead"] = ["anomaly"]
+    assert said(told="running") == [], "the driver's end is told, and is the cause"
 
 
 def test_a_driver_that_ends_no_batch_while_records_wait_is_frozen_and_one_without_input_is_not(facts):

@@ -41,6 +41,29 @@ def test_a_query_in_figures(pipeline: Pipeline):
     assert found["position"] == {0: 12, 1: 3}
 
 
+@pytest.mark.parametrize("content", ["", "v1\n{}\n", "v1\n{}\n{torn", "v1\n{}\n[1]"])
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_torn_file_of_one_checkpoint_is_told_and_the_other_queries_are_seen(pipeline, content, committed):
+    for name in ("anomaly", "velocity"):
+        Path(pipeline.progress, f"{name}.jsonl").write_text(line(0, 5))
+        for folder in ("offsets", "commits"):
+            Path(pipeline.checkpoint(name), folder).mkdir(parents=True)
+            Path(pipeline.checkpoint(name), folder, "3").write_text('v1\n{}\n{"t": {"0": 12}}')
+    Path(pipeline.checkpoint("anomaly"), "offsets", "3" if committed else "4").write_text(content)
+    found = Memory().queries(pipeline)
+    assert found["anomaly"]["damaged"].startswith(f"{pipeline.checkpoint('anomaly')} has a file that cannot be read: ")
+    assert (found["anomaly"]["position"], found["anomaly"]["read"]) == ({}, 5)
+    assert (found["velocity"]["damaged"], found["velocity"]["position"]) == (None, {0: 12})
+
+
+@pytest.mark.parametrize("content", ["{torn", "[]"])
+def test_a_torn_manifest_of_a_checkpoint_is_told(pipeline: Pipeline, content: str):
+    Path(pipeline.progress, "anomaly.jsonl").write_text(line(0, 5))
+    Path(pipeline.checkpoint("anomaly")).mkdir(parents=True)
+    Path(pipeline.checkpoint("anomaly"), "fraudstream.json").write_text(content)
+    assert Memory().queries(pipeline)["anomaly"]["damaged"]
+
+
 def test_a_query_that_was_started_over_is_counted_from_nothing(pipeline: Pipeline):
     path = Path(pipeline.progress, "velocity.jsonl")
     path.write_text(line(0, 5) + line(1, 5))

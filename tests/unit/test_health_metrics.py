@@ -30,7 +30,7 @@ FINDING = Finding("disk-low", "broken", 'a "b"\\\n', "x", "y")
 FACTS = {
     **HEALTHY,
     "disks": {'/a "b"\\\n': 7},
-    "topics": {"t": {"offsets": 12, "bytes": 4096, "starts": {}, "ends": {}}},
+    "topics": {"t": {"offsets": 12, "bytes": 4096, "id": "id", "starts": {}, "ends": {}}},
     "queries": {"anomaly": {**HEALTHY["queries"]["anomaly"], "dropped": {"redelivered": 3}, "lag_s": None}},
     "canary": {"at": 700.5, "arrived_at": 700.5, "latency_s": 0.25, "every_s": None},
 }
@@ -151,11 +151,12 @@ def asked(url: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("found", "code"), [([], 200), ([FINDING], 503)])
 def test_healthz_says_by_its_code_whether_something_is_found(found, code):
-    with serving(Latest(lambda: (FACTS, found))) as url:
+    facts = {**FACTS, "at": time.time()}
+    with serving(Latest(lambda: (facts, found))) as url:
         assert asked(f"{url}/healthz")[0] == code
         assert [each["name"] for each in json.loads(asked(f"{url}/healthz")[1])["findings"]] == [f[0] for f in found]
         status, told = asked(f"{url}/metrics")
-        assert (status, told) == (200, text(FACTS, found))
+        assert (status, told) == (200, text(facts, found))
         assert asked(f"{url}/secrets")[0] == 404
 
 
@@ -188,6 +189,17 @@ def test_a_look_that_takes_long_lets_what_was_seen_before_be_told():
     with serving(latest) as url:
         assert "fraudstream_facts_timestamp_seconds 1.0\n" in asked(f"{url}/metrics")[1]
         go.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_look_that_fails_leaves_no_old_word_that_all_is_well():
+    looks = iter([({**FACTS, "at": time.time() - 61}, [])])
+    latest = Latest(lambda: next(looks), fresh=0.0)
+    assert latest.get() is not None
+    with serving(latest) as url:
+        status, said = asked(f"{url}/healthz")
+    assert status == 503
+    assert re.fullmatch(r"the facts are of 6\d s ago \[docs/operations\.md: metrics-gone\]\n", said)
 
 
 def test_without_a_first_look_there_are_no_metrics_yet():

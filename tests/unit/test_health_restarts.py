@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from fraudstream.check.children import Child
 from fraudstream.errors import GuardError, StackError
+from fraudstream.health import supervisor
 from fraudstream.health.parts import Driver, Queries
 from fraudstream.health.restarts import CALM_S, TRIES, Problem, Restarts, is_transient, problem
 
@@ -211,3 +213,31 @@ def test_failed_queries_count_if_this_driver_told_of_them(child, tmp_path):
     assert told(pid, velocity="failed: TimeoutException").runbook is None
     assert told(pid, velocity="failed: ValueError: x").runbook == "query-failed"
     assert told(pid, velocity="failed: [KAFKA_DATA_LOSS.X]").runbook == "records-gone"
+
+
+def test_a_state_that_cannot_be_written_is_said_once_and_written_when_there_is_room(tmp_path, capsys):
+    told = supervisor._Told(tmp_path / "supervisor" / supervisor.STATE_FILE)  # the folder is not there
+    restarts = Restarts(told.say)
+    for _ in range(3):
+        told.write(restarts)
+    assert capsys.readouterr().out.count("supervisor.json cannot be written") == 1
+    (tmp_path / "supervisor").mkdir()
+    told.write(restarts)
+    (line,) = json.loads((tmp_path / "supervisor" / supervisor.STATE_FILE).read_text())["decisions"]
+    assert line.endswith("; it is tried again")
+
+
+def test_a_full_disk_is_named_with_its_runbook_and_ends_nothing_where_the_output_is_on_it_too(monkeypatch, tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_, **__):
+        raise full
+
+    monkeypatch.setattr("builtins.print", fail)
+    told = supervisor._Told(tmp_path / supervisor.STATE_FILE)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tmp_path), "write_text", fail)
+        told.write(Restarts(told.say))
+    told.write(Restarts(told.say))
+    (line,) = json.loads((tmp_path / supervisor.STATE_FILE).read_text())["decisions"]
+    assert line.endswith("No space left on device); it is tried again [docs/operations.md: disk-full]")

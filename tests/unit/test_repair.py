@@ -25,6 +25,7 @@ from fraudstream.repair.publish import Outgoing, readable_again
 from fraudstream.repair.snapshot import _FILTER, filter_of, groups
 from fraudstream.rulebook.catalog import parse_rules
 from fraudstream.rulebook.versions import Version
+from fraudstream.streams import queries, replay
 from fraudstream.streams.tables import QUARANTINE
 
 BOUNDS = Bounds(0.0, {MIRROR: 0}, {MIRROR: {0: 1000}}, Topic("t", {0: 0}, {0: 0}, {0: 0}))
@@ -183,3 +184,43 @@ def test_the_record_of_repairs_is_added_to_and_read_in_order(tmp_path):
     ]  # fmt: skip
     assert known.acknowledged(str(tmp_path), "alert_extra") == {"w": {(0, 5)}}
     assert known.acknowledged(str(tmp_path / "none"), "alert_extra") == {}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ({"row_not_captured"}, ["start_mirror"]),
+        ({"alert_missing", "archived_missing"}, ["start_archive", "start_shadow_archive"]),
+        ({"alert_differs", "quarantine"}, ["start_mirror", "start_archive", "start_shadow_archive"]),
+        ({"archived_extra", "message_doubled"}, []),
+    ],
+)
+def test_what_was_put_into_a_topic_goes_on_into_its_tables_alerts_of_shadow_rules_too(
+    tmp_path, monkeypatch, kinds, expected
+):
+    started: list[str] = []
+    for name in ("start_mirror", "start_archive", "start_shadow_archive"):  # None: no shadow rule has alerted
+
+        def start(*_, until_caught_up, name=name):
+            assert until_caught_up
+            started.append(name)
+
+        monkeypatch.setattr(queries, name, start)
+    pipeline = replace(load_pipeline(), lake=str(tmp_path / "lake"), checkpoints=str(tmp_path / "checkpoints"))
+    run._catch_up(run.Workshop(pipeline, [], None, lambda: None, lambda _: None), kinds)
+    assert started == expected
+
+
+def test_what_a_driver_archives_is_waited_for_and_the_other_archive_is_run(tmp_path, monkeypatch):
+    waited: list[tuple[str, str]] = []
+    started: list[str] = []
+
+    def hold(pipeline, query, table):
+        if query == "archive_alerts":
+            raise GuardError("held", "checkpoint-in-use")
+
+    monkeypatch.setattr(replay, "hold_archive", hold)
+    monkeypatch.setattr(run, "_wait_for", lambda _, query, topic: waited.append((query, topic)))
+    monkeypatch.setattr(queries, "start_shadow_archive", lambda *_, **__: started.append("shadow"))
+    run._catch_up(run.Workshop(load_pipeline(), [], None, lambda: None, lambda _: None), {"alert_missing"})
+    assert (waited, started) == ([("archive_alerts", "fraud.alerts")], ["shadow"])

@@ -11,6 +11,10 @@ from fraudstream.audit.records import Scan
 from fraudstream.streams.progress import PARTS, by_number
 
 _PARTS = (*PARTS, "corrected")
+_WITHOUT_OFFSETS = (
+    "what it read is not compared with the topic: its reports do not say from where to where, and the topic is not "
+    "read from its first record"
+)
 
 
 def compare_batches(
@@ -38,6 +42,8 @@ def compare_batches(
         read = sum(line["read"] for line in known)
         there = sum(scan.count(number, 0, end) for number, end in position.items())
         part.found("batch_count", query, count=abs(read - there))
+    elif known:
+        part.notes.append(f"{query}: {_WITHOUT_OFFSETS}")
     totals = {name: sum(line.get(name) or 0 for line in known) for name in ("read", *_PARTS)}
     shown = {name: count for name, count in totals.items() if judges or name == "read"}
     if not shown.get("corrected"):

@@ -6,16 +6,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from fraudstream.check.topic import consumer_settings, partitions_of
+from fraudstream.clients import librdkafka
 from fraudstream.config import Pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.stack.kafka import quiet_logger
+from fraudstream.stack.kafka import quiet_logger, topic_ids
 from fraudstream.streams import record
-from fraudstream.streams.manifest import require_mask
+from fraudstream.streams.manifest import require_mask, require_topic
 from fraudstream.streams.progress import batch_offsets, by_number, committed_batches
 
 MIRROR, ARCHIVE, SHADOW_ARCHIVE = "mirror_transactions", "archive_alerts", "archive_shadow_alerts"
@@ -65,7 +68,7 @@ def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None
     """The bounds now; with `since_s` the topics' records of the last so many seconds are compared.
 
     Raises StackError if there is no topic of transactions or no broker, GuardError if the pipeline masks user ids in
-    another way than the queries did.
+    another way than the queries did, or if a topic was deleted and made anew since: its offsets are of other records.
     """
     names = (MIRROR, ARCHIVE, SHADOW_ARCHIVE, *rule_names(pipeline, rules))
     committed = {name: committed_batches(pipeline.checkpoint(name)) for name in names}
@@ -84,7 +87,19 @@ def take_bounds(pipeline: Pipeline, rules: Sequence[Rule], since_s: float | None
         alerts = {query: _topic(consumer, name, since_ms) for query, name in topics.items() if name in known}
     finally:
         consumer.close()
+    _require_same_topics(pipeline, {name: topics.get(name, kafka.transactions_topic) for name in batches})
     return Bounds(at, batches, positions, read_from(transactions, positions.get(MIRROR, {})), alerts)
+
+
+def _require_same_topics(pipeline: Pipeline, topics: Mapping[str, str]) -> None:
+    """`topics`: by the query that has read it."""
+    kafka = pipeline.kafka
+    settings: dict[str, Any] = {**librdkafka(kafka.client_options), "bootstrap.servers": kafka.bootstrap_servers}
+    client = AdminClient({**settings, "log_level": 0}, logger=quiet_logger())
+    ids = topic_ids(client, {*topics.values()}) if topics else {}
+    for query, topic in topics.items():
+        if topic in ids:
+            require_topic(pipeline.checkpoint(query), topic, ids[topic])
 
 
 def read_from(topic: Topic, mirror: Offsets) -> Topic:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from fraudstream.clients import librdkafka
+from fraudstream.clients import AT_THE_END, librdkafka
 from fraudstream.errors import StackError
 
 _BATCH = 10_000
+_WAIT_S = 0.02  # for a batch that is not full
 _PATIENCE_S = 60.0
 
 
@@ -35,7 +36,7 @@ def read_topic(
     `options` are Spark's Kafka options ("kafka.security.protocol" ...), passed on. Raises StackError if the topic is
     not there or the broker stops answering.
     """
-    consumer = Consumer(consumer_settings(bootstrap, options))
+    consumer = Consumer({**consumer_settings(bootstrap, options), **AT_THE_END})
     try:
         partitions = partitions_of(consumer, topic)
         begin = start or {}
@@ -79,7 +80,7 @@ def record_of(message: Any) -> Record:
 def _to_the_end(consumer: Consumer, topic: str, unfinished: set[int]) -> Iterator[Record]:
     heard = time.monotonic()
     while unfinished:
-        for message in consumer.consume(_BATCH, timeout=0.5):
+        for message in consumer.consume(_BATCH, timeout=_WAIT_S):
             heard = time.monotonic()
             error: Any = message.error()
             if error is None:

@@ -59,6 +59,7 @@ def deleted_topic(rig: Rig, random: Random) -> Struck:
     stood = _positions(rig)
     rig.until(lambda: rig.topic in kafka.admin(rig.settings).list_topics(timeout=5).topics, "the topic made anew")
     said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")
+    refused(rig, "repair_pipeline", rig.config, ("topic-replaced",), "--rules-file", str(rig.rules_file))
     if _positions(rig) != stood:
         raise FraudstreamError("a query went on in a topic that it did not know")
     rig.start_driver("--reset", f"{ARCHIVE},{MIRROR}", "--forget", ",".join(rule.name for rule in rig.rules))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from fraudstream.drill.rig import CONNECTOR, Rig
 from fraudstream.errors import GuardError
 from fraudstream.input.ledger import read_ledger
 from fraudstream.stack import guard, lifecycle, postgres
+from fraudstream.stack.offsets import OFFSETS
+from fraudstream.stack.processes import log_file
 
 _ANY_BYTES = 2**31
 _IDS = re.compile(r"\(ids ([0-9, ]+)\)")
@@ -105,7 +108,8 @@ def _poison_failures(rig: Rig) -> list[str]:
 
 
 def keep_evidence(rig: Rig, failures: Sequence[str], name: str) -> None:
-    """Keep in the home, for the rows that failures name, what the ledger and the topic have of them, as NAME.jsonl."""
+    """Keep in the home, for the rows that failures name, what the ledger and the topic have of them, and every offset
+    that Connect has stored, as NAME.jsonl; and Connect's last two logs."""
     ids = {int(number) for failure in failures for found in _IDS.findall(failure) for number in found.split(", ")}
     if not ids:
         return
@@ -121,6 +125,11 @@ def keep_evidence(rig: Rig, failures: Sequence[str], name: str) -> None:
             if arrival.event is not None and arrival.event.row is not None and arrival.event.row.id in ids:
                 place = {"partition": record.partition, "offset": record.offset, "timestamp": record.timestamp}
                 file.write(json.dumps({**place, "value": (record.value or b"").decode()}) + "\n")
+        for record in read_topic(kafka.bootstrap_servers, OFFSETS, kafka.client_options):
+            place = {"stored": record.offset, "timestamp": record.timestamp}
+            file.write(json.dumps({**place, "value": (record.value or b"").decode()}) + "\n")
+    for log in log_file(rig.settings, "connect").parent.glob("connect.log*"):
+        shutil.copy(log, rig.home / f"{name}-{log.name}")
 
 
 def note_redelivered(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from fraudstream.check.topic import consumer_settings
+from fraudstream.clients import AT_THE_END
 from fraudstream.config import Pipeline
 from fraudstream.stack import kafka
 from fraudstream.stack.settings import StackSettings
@@ -39,7 +40,7 @@ def is_behind(settings: StackSettings, pipeline: Pipeline, query: str, topic: st
 def _has_record(settings: StackSettings, pipeline: Pipeline, topic: str, partition: str, begin: int) -> bool:
     """Whether a committed record stands in the partition at `begin` or behind it."""
     options = consumer_settings(settings.bootstrap, pipeline.kafka.client_options)
-    consumer = Consumer({**options, "log_level": 0}, logger=kafka.quiet_logger())
+    consumer = Consumer({**options, **AT_THE_END, "log_level": 0}, logger=kafka.quiet_logger())
     try:
         consumer.assign([TopicPartition(topic, int(partition), begin)])
         message = consumer.poll(10)

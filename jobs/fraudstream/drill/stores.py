@@ -13,7 +13,7 @@ import yaml
 
 from fraudstream import documents
 from fraudstream.drill.fault import Fault, Struck
-from fraudstream.drill.means import refused, small_disk
+from fraudstream.drill.means import refused, require_named, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
 from fraudstream.stack.queries import query_states
@@ -51,6 +51,8 @@ def checkpoint_damaged(rig: Rig, random: Random) -> Struck:
     victims = files[damage]
     for victim in victims:
         victim.write_bytes(b"") if damage != "metadata" else victim.unlink()
+    if damage == "offset":
+        require_named(rig, "checkpoint-damaged")
     try:
         rig.start_driver()
         rig.await_judged(rig.ends())

@@ -64,6 +64,16 @@ def _behind(rig: Rig, random: Random) -> Iterator[Look]:
 
 
 @contextmanager
+def _nobody_runs(rig: Rig, random: Random) -> Iterator[Look]:
+    """The driver ended in order, as by a restart of the machine."""
+    rig.stop_driver()
+    try:
+        yield replace(load_limits(), behind_s=0), rig.rules_file
+    finally:
+        rig.restore()
+
+
+@contextmanager
 def _many_files(rig: Rig, random: Random) -> Iterator[Look]:
     yield replace(load_limits(), small_files=0), rig.rules_file
 
@@ -180,6 +190,7 @@ _CONDITIONS: tuple[tuple[tuple[Runbook, ...], Condition], ...] = (
     (("canary-late",), _late_canary),
     (("quarantine-growing",), _poisoned),
     (("query-behind",), _behind),
+    (("query-behind",), _nobody_runs),
     (("small-files",), _many_files),
     (("disk-low",), _little_room),
     (("alerts-over-budget",), _small_budget),

@@ -16,6 +16,7 @@ from fraudstream.health.findings import Finding
 Seen = tuple[dict[str, Any], list[Finding]]
 _FRESH_S = 5.0
 _PATIENCE_S = 8.0  # less than Prometheus' usual 10 s
+_OLD_S = 60.0  # as in docker/monitoring/alerts.yml
 _GONE: Runbook = "metrics-gone"
 
 
@@ -77,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(503, "text/plain", f"no facts yet [docs/operations.md: {_GONE}]\n")
         elif self.path == "/metrics":
             self._answer(200, metrics.CONTENT_TYPE, metrics.text(*seen))
+        elif (age := time.time() - seen[0]["at"]) > _OLD_S:
+            self._answer(503, "text/plain", f"the facts are of {age:.0f} s ago [docs/operations.md: {_GONE}]\n")
         else:
             facts, found = seen
             told = {"healthy": not found, "at": facts["at"], "findings": [each._asdict() for each in found]}

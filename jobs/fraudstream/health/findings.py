@@ -136,20 +136,29 @@ def _topics(facts: Facts, limits: Limits) -> Iterator[Finding]:
         by = f"; {read[topic]} has read it" if topic in read else ""
         yield Finding("topic-missing", "broken", topic, f"there is no such topic{by}", "`make up` makes what it can")
     for name, each in facts["queries"].items():
-        found = facts["topics"].get(each["topic"])
-        for partition, offset in each["position"].items() if found else ():
-            start, end = found["starts"].get(partition, 0), found["ends"].get(partition, 0)
-            if not start <= offset <= end:
-                text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
-                runbook: Runbook = "records-gone" if offset < start else "topic-replaced"
-                # A rule that nobody runs any more may be wanted again.
-                yield Finding(
-                    runbook,
-                    "broken" if each["told"] else "warning",
-                    name,
-                    text,
-                    "`make audit` says what is missing; see the runbook",
-                )
+        if each["topic"] in facts["topics"]:
+            yield from _position(name, each, facts["topics"][each["topic"]])
+
+
+def _position(name: str, query: Mapping[str, Any], topic: Mapping[str, Any]) -> Iterator[Finding]:
+    severity = _severity(query)
+    anew = f"do not repair before it is started over: `--reset {name}`, or bring the old topic back (see the runbook)"
+    if None not in (query["made_of"], topic["id"]) and query["made_of"] != topic["id"]:
+        text = f"{query['topic']} was deleted and made anew: its id was {query['made_of']} and is {topic['id']}"
+        yield Finding("topic-replaced", severity, name, text, anew)
+        return
+    for partition, offset in query["position"].items():
+        start, end = topic["starts"].get(partition, 0), topic["ends"].get(partition, 0)
+        text = f"it goes on at offset {offset:,} of partition {partition}, which holds {start:,} to {end:,}"
+        if offset < start:
+            yield Finding("records-gone", severity, name, text, "`make audit` says what is missing; see the runbook")
+        elif offset > end:
+            yield Finding("topic-replaced", severity, name, text, anew)
+
+
+def _severity(query: Mapping[str, Any]) -> Severity:
+    """Of what keeps a query from starting: a rule that nobody runs any more may be wanted again."""
+    return "broken" if query["told"] else "warning"
 
 
 def _drivers(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -179,9 +188,11 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
             severity: Severity = "warning" if state.startswith("shadow") else "broken"
             step = "mend the cause, then start detect_fraud again; the others run on"
             yield Finding("query-failed", severity, name, why or state, step)
-        elif state == "running" and (each["lag_s"] or 0) > limits.behind_s:
-            found = f"{each['lag_records']:,} offsets wait, the oldest for {each['lag_s']:.0f} s"
-            yield Finding("query-behind", "warning", name, found, "see its batch time; more cores, or fewer rules")
+        elif each["told"] and name not in facts["driver"]["dead"]:
+            yield from _behind(name, each, limits)
+        if each["damaged"]:
+            step = f"put the file back, or start it over: `--reset {name}`"
+            yield Finding("checkpoint-damaged", _severity(each), name, each["damaged"], step)
         if each["holds"] is False:
             found = f"read {each['read']:,}, but its parts sum up to {sum(each['parts'].values()):,}"
             yield Finding("records-unaccounted", "broken", name, found, "`make audit` names the records")
@@ -189,6 +200,17 @@ def _queries(facts: Facts, limits: Limits) -> Iterator[Finding]:
             found = f"{each['recent_unreadable']:,} messages that cannot be read in the last ten minutes"
             step = f"`{_LAKE_QUERY}` says why"
             yield Finding("quarantine-growing", "warning", name, found, step)
+
+
+def _behind(name: str, query: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    waiting, age = query["lag_records"], query["lag_s"]
+    if not waiting or (age is not None and age <= limits.behind_s):
+        return
+    found = f"{waiting:,} offsets wait, " + (f"the oldest for {age:.0f} s" if age is not None else "who knows how long")
+    step = "see its batch time; more cores, or fewer rules"
+    if query["state"] != "running":
+        found, step = f"nobody runs it; {found}", "start detect_fraud again; it goes on where it was"
+    yield Finding("query-behind", "warning", name, found, step)
 
 
 _LAKE_QUERY = "SELECT reason, count(*) FROM quarantine GROUP BY reason"

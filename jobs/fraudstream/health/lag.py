@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from fraudstream.check.topic import consumer_settings
+from fraudstream.clients import AT_THE_END
 from fraudstream.config import Pipeline
 from fraudstream.stack.kafka import quiet_logger
 
@@ -57,7 +58,7 @@ def _ages(pipeline: Pipeline, places: set[tuple[str, int, int]]) -> dict[tuple[s
     """Seconds since the first record at or after each (topic, partition, offset); 0 where there is none."""
     if not places:
         return {}
-    settings = consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.client_options)
+    settings = {**consumer_settings(pipeline.kafka.bootstrap_servers, pipeline.kafka.client_options), **AT_THE_END}
     consumer = Consumer({**settings, "fetch.message.max.bytes": 65536, "log_level": 0}, logger=quiet_logger())
     found, limit = {}, time.monotonic() + _SECONDS
     try:

@@ -9,9 +9,11 @@ from typing import Any
 
 from fraudstream.check.observe import Progress
 from fraudstream.config import Pipeline
+from fraudstream.errors import FraudstreamError
 from fraudstream.stack.queries import conserved, query_states, states_of
 from fraudstream.stack.status import size
 from fraudstream.streams import progress as files
+from fraudstream.streams.manifest import made_of_topic
 from fraudstream.streams.queries import ARCHIVE, SHADOW_ARCHIVE
 
 RECENT_S = 600.0
@@ -29,9 +31,11 @@ class Memory:
 
     def queries(self, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
         """By name of every query that has left a trace: state (queries.states_of), told (what its driver said last),
-        topic, position (next offset by partition, behind the last committed batch), batches, read, parts, holds
-        (queries.conserved), dropped (changes of rows that a rule ignored, by reason), last_at (epoch seconds), batch_s,
-        state_bytes, checkpoint_bytes, recent_unreadable and recent_unjudged (of the last ten minutes)."""
+        topic, made_of (the id of the topic that its checkpoint was made with, None: unknown), position (next offset by
+        partition, behind the last committed batch), damaged (why its checkpoint cannot be read, None: it can), batches,
+        read, parts, holds (queries.conserved), dropped (changes of rows that a rule ignored, by reason), last_at (epoch
+        seconds), batch_s, state_bytes, checkpoint_bytes, recent_unreadable and recent_unjudged (of the last ten
+        minutes)."""
         told = query_states(pipeline.progress)[1]
         states = states_of(Path(pipeline.progress), Path(pipeline.checkpoints))
         topics = {ARCHIVE: pipeline.kafka.alerts_topic, SHADOW_ARCHIVE: pipeline.kafka.shadow_topic}
@@ -40,7 +44,7 @@ class Memory:
                 "state": state,
                 "told": told.get(name, ""),
                 "topic": topics.get(name, pipeline.kafka.transactions_topic),
-                "position": _position(pipeline.checkpoint(name)),
+                **_checkpoint(pipeline.checkpoint(name)),
                 "checkpoint_bytes": size(Path(pipeline.checkpoint(name))),
                 **self._batches(pipeline, name),
             }
@@ -77,8 +81,13 @@ class Memory:
         return found
 
 
-def _position(checkpoint: str) -> dict[int, int]:
+def _checkpoint(checkpoint: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"made_of": None, "position": {}, "damaged": None}
     try:
-        return files.by_number(files.position(checkpoint))
-    except (OSError, ValueError, IndexError):
-        return {}  # a file that Spark is just writing or removing
+        files.planned(checkpoint)  # a batch that was begun is read again by the next start
+        return found | {"made_of": made_of_topic(checkpoint), "position": files.by_number(files.position(checkpoint))}
+    except OSError:
+        return found  # a file that Spark is just removing
+    except (FraudstreamError, ValueError, TypeError, AttributeError) as error:
+        # Each of these files has its name only when it is whole, so this is none that is being written.
+        return found | {"damaged": f"{checkpoint} has a file that cannot be read: {error}"}

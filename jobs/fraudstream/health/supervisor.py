@@ -6,11 +6,13 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fraudstream.check.once import Interrupted, alone, one_interruption
 from fraudstream.config import Pipeline
+from fraudstream.errors import with_runbook
 from fraudstream.health.doctor import Doctor
 from fraudstream.health.endpoint import Latest
 from fraudstream.health.limits import load_limits
@@ -31,21 +33,30 @@ class _Told:
     def __init__(self, path: Path) -> None:
         self._path, self._lines = path, list[str]()
         self._written = ""
+        self._fails = False
 
     def say(self, text: str) -> None:
         """Print one line, and keep it."""
         line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}"
-        print(line, flush=True)
+        with suppress(OSError):  # standard output may be a file on a disk that is full
+            print(line, flush=True)
         self._lines = [*self._lines, line][-_TOLD:]
 
     def write(self, restarts: Restarts) -> None:
-        """Write the state if it has changed."""
+        """Write the state if it has changed. That it cannot be is said once, and the next time it is tried again."""
         text = json.dumps({"pid": os.getpid(), "parts": restarts.told(), "decisions": self._lines}, indent=1)
-        if text != self._written:
-            fresh = self._path.with_suffix(".new")
+        if text == self._written:
+            return
+        fresh = self._path.with_suffix(".new")
+        try:
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(self._path)
-            self._written = text
+        except OSError as error:
+            if not self._fails:
+                self.say(with_runbook(f"{self._path} cannot be written ({error}); it is tried again"))
+            self._fails = True
+        else:
+            self._written, self._fails = text, False
 
 
 def supervise(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fraudstream.audit import known, records, rows
@@ -166,9 +167,8 @@ def _close(shop: Workshop, finding: Finding, found: Audit) -> None:
     else:
         _mend_tables(shop, finding, found)
         action = {"row_ghost": "deleted", "archived_extra": "removed"}.get(kind, "made anew")
-        known.record(
-            shop.pipeline.lake, known.Repair(kind, finding.where, action, finding.ids, finding.positions)
-        )  # fmt: skip
+        done = known.Repair(kind, finding.where, action, finding.ids, finding.positions)
+        known.record(shop.pipeline.lake, done)
 
 
 def _bring(shop: Workshop, finding: Finding, found: Audit) -> None:
@@ -234,34 +234,38 @@ def _mend_tables(shop: Workshop, finding: Finding, found: Audit) -> None:
 
 
 def _catch_up(shop: Workshop, kinds: set[str]) -> None:
-    """Have the mirror and the archive process what the repair has put into the topics: the driver that runs does, else
-    this process."""
+    """Have the mirror and the archives process what the repair has put into the topics."""
     from fraudstream.streams import queries, replay
 
     pipeline, kafka = shop.pipeline, shop.pipeline.kafka
     if kinds & {"row_not_captured", "quarantine"}:
-        try:
-            replay.hold_mirror(pipeline)
-        except GuardError:
-            _wait_for(shop, MIRROR, kafka.transactions_topic)
-        else:
-            _run_out(queries.start_mirror(shop.session(), pipeline, until_caught_up=True))
+        hold = partial(replay.hold_mirror, pipeline)
+        _run_out(shop, MIRROR, kafka.transactions_topic, hold, queries.start_mirror)
     if kinds & {"alert_missing", "alert_differs"}:
-        try:
-            replay.hold_archive(pipeline, ARCHIVE, "alerts")
-        except GuardError:
-            _wait_for(shop, ARCHIVE, kafka.alerts_topic)
-        else:
-            _run_out(queries.start_archive(shop.session(), pipeline, until_caught_up=True))
+        for query, table, topic, start in (
+            (ARCHIVE, "alerts", kafka.alerts_topic, queries.start_archive),
+            (SHADOW_ARCHIVE, "shadow_alerts", kafka.shadow_topic, queries.start_shadow_archive),
+        ):
+            _run_out(shop, query, topic, partial(replay.hold_archive, pipeline, query, table), start)
 
 
-def _run_out(query: StreamingQuery) -> None:
+def _run_out(
+    shop: Workshop, query: str, topic: str, hold: Callable[[], None], start: Callable[..., StreamingQuery | None]
+) -> None:
+    """Have the query commit what is in its topic: the driver that runs it does, else this process."""
     from pyspark.errors import PySparkException
 
     try:
-        query.awaitTermination()
+        hold()
+    except GuardError:
+        _wait_for(shop, query, topic)
+        return
+    running = start(shop.session(), shop.pipeline, until_caught_up=True)
+    try:
+        if running is not None:
+            running.awaitTermination()
     except PySparkException as error:
-        raise FraudstreamError(f"{query.name} failed: {with_runbook(str(error))}") from error
+        raise FraudstreamError(f"{query} failed: {with_runbook(str(error))}") from error
 
 
 def _wait_for(shop: Workshop, query: str, topic: str) -> None:

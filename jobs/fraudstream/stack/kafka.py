@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from fraudstream.clients import librdkafka, spark_options
@@ -26,6 +26,7 @@ from fraudstream.stack.settings import DOCKER, StackSettings
 from fraudstream.stack.template import render_file
 
 LOG4J = DOCKER / "kafka" / "log4j2.properties"
+_OF_ADDRESSES = str.maketrans("+/", "-_")
 
 
 def java_command(main: str, heap: str, *arguments: str | Path, flags: Sequence[str] = ()) -> list[str | Path]:
@@ -131,6 +132,20 @@ def stamp_arrivals(settings: StackSettings, names: Sequence[str]) -> None:
     asking = admin(settings)  # the answer does not come to a client that is gone
     for done in asking.incremental_alter_configs(topics).values():
         done.result(30)
+
+
+def topic_ids(client: AdminClient, names: Collection[str]) -> dict[str, str]:
+    """The id that the broker gave each topic when it was made, as checkpoints have it (streams.kafka.topic_id); a topic
+    that is not there is left out. Raises KafkaException when no broker answers."""
+    found = {}
+    for name, asked in client.describe_topics(TopicCollection([*names]), request_timeout=5).items():
+        try:
+            # librdkafka writes an id in plain base64, Java in that of addresses.
+            found[name] = str(asked.result().topic_id).translate(_OF_ADDRESSES)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
 
 
 def delete_topic(settings: StackSettings, name: str) -> None:

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import NewTopic
 
 from fraudstream.cdc.generic import read_table_change
+from fraudstream.clients import AT_THE_END
 from fraudstream.errors import StackError
 from fraudstream.stack.kafka import admin, client, quiet_logger
 from fraudstream.stack.settings import StackSettings
@@ -95,7 +96,7 @@ def _last_of(consumer: Consumer, part: TopicPartition) -> int | None:
 
 def _consumer(settings: StackSettings) -> Consumer:
     return Consumer(
-        {**client(settings), "group.id": "fraudstream-guard", "enable.auto.commit": False,
+        {**client(settings), **AT_THE_END, "group.id": "fraudstream-guard", "enable.auto.commit": False,
          "enable.partition.eof": True, "isolation.level": "read_committed", "log_level": 0},
         logger=quiet_logger(),
     )  # fmt: skip

@@ -42,7 +42,7 @@ def components(settings: StackSettings) -> dict[str, Any]:
     home; components: name -> state (running, not answering, crashed, stopped), pid (None where `make up` did not start
     it, as in a container), port, uptime_s, memory_bytes, log, last_lines (of a crashed one); connectors: name ->
     connector, tasks, trace; slots: see postgres.slots; topics: name -> partitions, offsets (last minus first, so
-    transaction markers count too), bytes on disk, and by partition starts and ends; disk: free_bytes, used_bytes.
+    transaction markers count too), bytes on disk, id, and by partition starts and ends; disk: free_bytes, used_bytes.
     What a component that does not answer would tell is empty.
     """
     questions: dict[str, Callable[[], Any]] = {
@@ -106,8 +106,10 @@ def _topics(settings: StackSettings) -> dict[str, Any]:
     places = [TopicPartition(name, number) for name, topic in found.items() for number in topic.partitions]
     ends = client.list_offsets({place: OffsetSpec.latest() for place in places}, request_timeout=5)
     starts = client.list_offsets({place: OffsetSpec.earliest() for place in places}, request_timeout=5)
+    ids = kafka.topic_ids(client, found)
     return {
-        name: _topic(settings, name, *(_by_partition(each, name) for each in (starts, ends))) for name in sorted(found)
+        name: {"id": ids.get(name), **_topic(settings, name, *(_by_partition(each, name) for each in (starts, ends)))}
+        for name in sorted(found)
     }
 
 

@@ -6,6 +6,7 @@ what the alert was.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from delta.tables import DeltaTable
@@ -63,13 +64,15 @@ def archive_batch(
     table = DeltaTable.forPath(spark, path)
 
     def archive(batch: DataFrame, batch_id: int) -> None:
+        began = time.monotonic()
         rows = batch.persist()
         try:
             counts = rows.selectExpr(*_COUNTS).collect()[0].asDict()
             merge_alerts(table, newest_revisions(rows), revised=counts["revised"] > 0)
         finally:
             rows.unpersist()
-        append_line(pipeline.progress, query, {"batch_id": batch_id, **counts})
+        line = {"batch_id": batch_id, "duration_ms": round(1000 * (time.monotonic() - began)), **counts}
+        append_line(pipeline.progress, query, line)
 
     return archive
 

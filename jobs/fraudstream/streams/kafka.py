@@ -111,10 +111,12 @@ def admin_client(spark: SparkSession, kafka: Kafka) -> Iterator[Any]:
 def consumer(spark: SparkSession, kafka: Kafka, records: int) -> Iterator[Any]:
     """A Kafka consumer of bytes in Spark's JVM, with the options of the source, that is handed so many records at once.
     Raises GuardError when what is asked of it is not answered."""
+    # Behind a partition's last records it fetches ahead, and neither the next partition nor its close is asked of the
+    # broker before that fetch is answered: after half a second by default.
     deserializer = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
     settings = _settings({**kafka.client_options, **_unbatched(kafka.source)}, kafka)
     settings |= {"key.deserializer": deserializer, "value.deserializer": deserializer, "enable.auto.commit": "false"}
-    settings |= {"max.poll.records": str(records), "max.partition.fetch.bytes": "65536"}
+    settings |= {"max.poll.records": str(records), "max.partition.fetch.bytes": "65536", "fetch.max.wait.ms": "20"}
     yield from _answering(spark._jvm.org.apache.kafka.clients.consumer.KafkaConsumer(settings), kafka)  # type: ignore[union-attr]
 
 

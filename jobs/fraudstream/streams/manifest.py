@@ -58,6 +58,16 @@ def require_mask(checkpoint: str, mask: Mask | None) -> None:
         _refuse_changes(path.parent, stored, masked_with(mask), stored.keys() - {SETTING})
 
 
+def require_topic(checkpoint: str, topic: str, topic_id: str) -> None:
+    """Raises GuardError if the offsets of this checkpoint are of another topic: one of another name, or one of the same
+    name that was deleted since. One made before ids were kept says nothing of them."""
+    path = Path(checkpoint, FILE)
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        now = {"topic": topic, "topic_id": topic_id}
+        _refuse_changes(path.parent, stored, now, stored.keys() ^ now.keys())
+
+
 def made_of_topic(checkpoint: str) -> str | None:
     """The id of the topic that the checkpoint was made with; None if it does not say."""
     path = Path(checkpoint, FILE)
@@ -114,7 +124,7 @@ def _hold(folder: Path) -> bool:
 def _refuse_changes(
     folder: Path, stored: Mapping[str, str | int], made_with: Mapping[str, str | int], free: Collection[str]
 ) -> None:
-    for name in {**made_with, **stored}.keys() - free:
+    for name in sorted({**made_with, **stored}.keys() - free):  # the topic's name before its id
         before, now = (each.get(name, "not set") for each in (stored, made_with))
         if before != now and name == "topic_id":
             raise GuardError(

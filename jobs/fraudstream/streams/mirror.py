@@ -3,6 +3,7 @@ read in lake/quarantine. This query alone writes the three."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from delta.tables import DeltaTable
@@ -105,17 +106,20 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         )
 
     def mirror(batch: DataFrame, batch_id: int) -> None:
+        began = time.monotonic()
         events = batch.persist()
         read = events
         try:
             if not events.where(f"entry = '{OTHER}'").isEmpty():
                 read = _all_read(events, pipeline).persist()
-            write(read, batch_id)
+            parts = write(read, batch_id)
         finally:
             events.unpersist()
             read.unpersist()
+        line = {"batch_id": batch_id, "duration_ms": round(1000 * (time.monotonic() - began)), **parts}
+        append_line(pipeline.progress, "mirror_transactions", line)
 
-    def write(events: DataFrame, batch_id: int) -> None:
+    def write(events: DataFrame, batch_id: int) -> dict[str, int]:
         nonlocal truncated
         counts = events.selectExpr(*_COUNTS).collect()[0].asDict()
         if counts["unreadable"]:
@@ -129,7 +133,7 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
         # The truncate itself is the lowest change where it comes with rows written after it.
         if (counts["lowest_lsn"] or 0) <= truncated:
             current.update(f"not deleted and lsn < {truncated}", {"deleted": "true", "op": "'t'"})
-        append_line(pipeline.progress, "mirror_transactions", {"batch_id": batch_id, **parts_of(counts, None)})
+        return parts_of(counts, None)
 
     return mirror
 
