@@ -14,9 +14,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fraudstream.cdc.rows import IGNORED, row_changes
 from fraudstream.config import Pipeline
 from fraudstream.streams import progress
-from fraudstream.streams.kafka import read_stream, wait_for_topic
-from fraudstream.streams.manifest import claim_checkpoint
-from fraudstream.streams.start_over import start_tables_over
+from fraudstream.streams.kafka import read_stream, topic_id, wait_for_topic
+from fraudstream.streams.manifest import claim_checkpoint, hold_table
+from fraudstream.streams.start_over import require_not_gone, start_tables_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
 from fraudstream.streams.upkeep import keeping_up
 
@@ -126,12 +126,27 @@ def _set_aside(messages: DataFrame, path: str, writer: str, batch_id: int) -> No
     rows.write.format("delta").mode("append").option("txnAppId", writer).option("txnVersion", batch_id).save(path)
 
 
+def claim_table(
+    spark: SparkSession, pipeline: Pipeline, query: str, table: CapturedTable, made_with: Mapping[str, str | int]
+) -> str:
+    """Lock for this process the checkpoint of the query that alone writes the table and its quarantine, and the two;
+    the checkpoint's generation. Raises GuardError when another process has one of them, when the checkpoint is gone but
+    the table is not, or when it was made of another topic or `made_with` other values."""
+    require_not_gone(pipeline, query, f"{pipeline.table(table.name)}/_delta_log")
+    made_from = {"topic": table.topic, "topic_id": topic_id(spark, pipeline.kafka, table.topic)}
+    generation = claim_checkpoint(pipeline.checkpoint(query), {**made_from, **made_with})
+    for name in (table.name, table.quarantine):
+        hold_table(pipeline.table(name))
+    return generation
+
+
 def start_table(
     spark: SparkSession, pipeline: Pipeline, table: CapturedTable, *, until_caught_up: bool = False
 ) -> StreamingQuery:
-    """The query, named like the table, that alone writes lake/NAME and lake/NAME_quarantine."""
+    """The query, named like the table, that alone writes lake/NAME and lake/NAME_quarantine. Raises GuardError as
+    claim_table does."""
     wait_for_topic(spark, pipeline.kafka, table.topic)
-    generation = claim_checkpoint(pipeline.checkpoint(table.name), {"topic": table.topic})
+    generation = claim_table(spark, pipeline, table.name, table, {})
     tables = [table.name, table.quarantine]
     function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
     writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)

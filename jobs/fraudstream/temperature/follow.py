@@ -14,8 +14,8 @@ from fraudstream.config import Pipeline
 from fraudstream.errors import GuardError
 from fraudstream.streams import progress
 from fraudstream.streams.kafka import read_stream, wait_for_topic
-from fraudstream.streams.manifest import claim_checkpoint
 from fraudstream.streams.start_over import start_over
+from fraudstream.streams.table_mirror import claim_table
 from fraudstream.streams.topic import cut_at
 from fraudstream.streams.upkeep import keeping_up
 from fraudstream.temperature.averages import TABLE, Average
@@ -37,16 +37,13 @@ def start(
 ) -> StreamingQuery:  # fmt: skip
     """The query. `show` gets the windows that had ended before readings of them came or changed.
 
-    Raises GuardError when the checkpoint was made with another topic, zone or windows.
+    Raises GuardError as table_mirror.claim_table does, of the readings' table, zone and windows. The averages have
+    other writers, too: a lock of their own keeps each waiting for the others' commits.
     """
     wait_for_topic(spark, pipeline.kafka, topic)
-    made_with: dict[str, str | int] = {
-        "topic": topic,
-        "zone": zone,
-        "window": windows.length,
-        "interval": windows.interval,
-    }
-    generation = claim_checkpoint(pipeline.checkpoint(QUERY), made_with)
+    table = readings_table(topic, zone)
+    made_with: dict[str, str | int] = {"zone": zone, "window": windows.length, "interval": windows.interval}
+    generation = claim_table(spark, pipeline, QUERY, table, made_with)
 
     def report(found: list[tuple[Window, Average]]) -> None:
         ended = datetime.now(UTC) - _GRACE
@@ -54,7 +51,6 @@ def start(
             if window.end < ended:
                 show(window, [average])
 
-    table = readings_table(topic, zone)
     tables = [TABLE, table.name, table.quarantine]
     batch = averages_batch(spark, pipeline, table, windows, zone, generation, report)
     function = keeping_up(spark, pipeline, tables, batch)
