@@ -63,7 +63,8 @@ def test_a_connector_that_would_give_a_users_changes_no_order_is_not_registered(
         return lambda: connect.put_connector(settings, {"name": name, "config": changed})
 
     refused(keyed_by("id"), "topic-key")
-    kafka.admin(settings).create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
+    client = kafka.admin(settings)  # the answer does not come to a client that is gone
+    client.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
     without = {key: value for key, value in config.items() if key != "topic.creation.default.partitions"}
     said = refused(
         lambda: connect.put_connector(settings, {"name": name, "config": without | {"message.key.columns": ""}}),

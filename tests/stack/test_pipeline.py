@@ -49,6 +49,7 @@ def test_a_slot_made_before_the_rows_and_a_snapshot_after_them_mirror_once(make_
         "delete from transactions where id = 2",
     )
     world.capture()
+    world.wait_for_row(4, "r")  # the last one of the snapshot
     world.sql(rows(1, "700", start=1000))
     world.wait_for_row(5)
     world.judge()
