@@ -20,13 +20,14 @@ from fraudstream.check.topic import Record
 from fraudstream.config import load_pipeline
 from fraudstream.errors import GuardError
 from fraudstream.repair import publish as published
-from fraudstream.repair import run
+from fraudstream.repair import run, snapshot
 from fraudstream.repair.publish import Outgoing, readable_again
 from fraudstream.repair.snapshot import _FILTER, filter_of, groups
 from fraudstream.rulebook.catalog import parse_rules
 from fraudstream.rulebook.versions import Version
 from fraudstream.streams import queries, replay
 from fraudstream.streams.tables import QUARANTINE
+from unit.audits import message
 
 BOUNDS = Bounds(0.0, {MIRROR: 0}, {MIRROR: {0: 1000}}, Topic("t", {0: 0}, {0: 0}, {0: 0}))
 
@@ -37,6 +38,25 @@ def test_each_row_is_asked_for_once_and_no_snapshot_has_two_rows_of_a_user(users
     assert sorted(number for group in found for number in group) == sorted(users)
     assert all(len({users[number] for number in group}) == len(group) > 0 for group in found)
     assert all(len(filter_of(group)) <= _FILTER for group in found)
+
+
+def test_what_has_come_of_the_rows_is_read_once(monkeypatch: pytest.MonkeyPatch):
+    topic: list[Record] = []
+    begins: list[dict[int, int]] = []
+
+    def read_topic(bootstrap, name, options, start):
+        begins.append(dict(start))
+        return iter([record for record in topic if record.offset >= start[record.partition]])
+
+    def signal(settings, ids):  # the snapshot's rows, and behind them one that others write
+        for number in (*ids, 1000 + len(topic)):
+            topic.append(message(50 + len(topic), number, "r"))
+
+    monkeypatch.setattr(snapshot, "read_topic", read_topic)
+    monkeypatch.setattr(snapshot, "_signal", signal)
+    monkeypatch.setattr(snapshot, "_PAUSE_S", 0)
+    snapshot.bring_rows(None, load_pipeline(), {3: 7, 4: 7}, {0: 50}, 5, lambda text: None)
+    assert begins == [{0: 50}, {0: 52}]
 
 
 def test_the_filter_of_a_signal_is_short():

@@ -36,14 +36,15 @@ def bring_rows(
 
     Raises StackError for rows that did not come within so many seconds of each snapshot.
     """
-    waiting = dict(users)
+    waiting, come, position = dict(users), set[int](), dict(start)
     for _ in range(_TRIES):
         for ids in groups(waiting):
             _signal(settings, ids)
             say(f"asked the connector for {len(ids):,} of {len(waiting):,} rows")
             limit = time.monotonic() + seconds
-            while not set(ids) <= (come := set(_come(pipeline, start))) and time.monotonic() < limit:
+            while not set(ids) <= come and time.monotonic() < limit:
                 time.sleep(_PAUSE_S)
+                come |= set(_read_on(pipeline, position))
             waiting = {number: user for number, user in waiting.items() if number not in come}
         if not waiting:
             return
@@ -91,10 +92,11 @@ def _signal(settings: StackSettings, ids: Sequence[int]) -> None:
         connection.close()
 
 
-def _come(pipeline: Pipeline, start: Mapping[int, int]) -> Iterator[int]:
-    """The ids of the rows that have come since."""
+def _read_on(pipeline: Pipeline, position: dict[int, int]) -> Iterator[int]:
+    """The ids of the rows from a position in the topic on, which moves behind them."""
     kafka = pipeline.kafka
-    for record in read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options, start):
+    for record in read_topic(kafka.bootstrap_servers, kafka.transactions_topic, kafka.client_options, position):
+        position[record.partition] = record.offset + 1
         try:
             event = read_change_event(record.value, record.headers, pipeline.max_message_bytes)
         except UnreadableMessage:
