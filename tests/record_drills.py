@@ -1,11 +1,13 @@
 """Make a full run of the drills the recorded one: python tests/record_drills.py run/drill/full.json " --seed 1" "note".
 
-Its figures go to tests/fixtures/drill, and docs/drills.md is written anew from them.
+Its figures go to tests/fixtures/drill, and docs/drills.md is written anew from them. The results of its rounds stand
+beside them: full.jsonl, put into run/drill, lets another machine go on with the run.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def record(source: Path, options: str = "", note: str = "") -> None:
     RECORDED.parent.mkdir(exist_ok=True)
     kept = {"options": options, "note": note, "report": report}
     RECORDED.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    shutil.copy(source.with_suffix(".jsonl"), RECORDED.with_suffix(".jsonl"))
     PAGE.write_text(page(), encoding="utf-8")
 
 
