@@ -25,7 +25,7 @@ from fraudstream.config import Pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.input.ledger import Ledger
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.stack import guard, kafka, lifecycle, postgres
+from fraudstream.stack import guard, kafka, lifecycle
 from fraudstream.stack.settings import StackSettings
 
 # Some changes of existing rows in every profile, so that the mirror has more than inserts to get right.
@@ -185,9 +185,7 @@ def _await_capture(settings: StackSettings, watch: Watch, observer: Observer) ->
     """Wait until every committed change is in the topic: the slot has passed the end of the log."""
     config = json.loads(lifecycle.TRANSACTIONS.read_text(encoding="utf-8"))["config"]
     slot, database = config["slot.name"], config["database.dbname"]
-    with postgres.cursor(settings, "postgres") as cursor:
-        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
-        ((end,),) = cursor.fetchall()
+    end = guard.end_lsn(settings)
     watch.until(
         lambda: "catching up: capture",
         lambda _: (guard.confirmed_lsn(settings, slot, database) or 0) >= end and observer.at_the_end(),

@@ -14,7 +14,7 @@ from fraudstream.check.live import Show
 from fraudstream.check.observe import Observer, Sample
 from fraudstream.errors import FraudstreamError, StackError
 from fraudstream.stack import lifecycle
-from fraudstream.stack.connect import connector_status
+from fraudstream.stack.connect import connector_status, has_failed
 from fraudstream.stack.processes import COMPONENTS, TITLES, crashed, explain
 from fraudstream.stack.queries import query_states
 from fraudstream.stack.settings import StackSettings
@@ -91,7 +91,7 @@ def require_connector(settings: StackSettings) -> None:
         found = connector_status(settings, name)
     except StackError:
         return  # Connect may be too busy to answer; whether it has ended is asked elsewhere
-    if "FAILED" in (found["connector"], *found["tasks"]):
+    if has_failed(found):
         raise StackError(f"connector {name} has failed: {found['trace']}")
 
 

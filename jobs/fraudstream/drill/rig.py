@@ -155,7 +155,7 @@ class Rig:
             state = connect.connector_status(self.settings, CONNECTOR)
         except StackError:
             return None
-        return str(state["trace"]) if "FAILED" in (state["connector"], *state["tasks"]) else None
+        return str(state["trace"]) if connect.has_failed(state) else None
 
     def stop_driver(self) -> None:
         """Stop the driver, however it is."""
@@ -193,10 +193,7 @@ class Rig:
 
     def wal(self) -> int:
         """The end of the database's log."""
-        with postgres.cursor(self.settings, "postgres") as cursor:
-            cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
-            ((end,),) = cursor.fetchall()
-        return int(end)
+        return guard.end_lsn(self.settings)
 
     def captured(self, wal: int) -> bool:
         """Whether capture has passed a place of the log."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from fraudstream.errors import Runbook
 from fraudstream.health.limits import Limits
+from fraudstream.stack.connect import has_failed
 from fraudstream.stack.processes import TITLES
 
 Facts = Mapping[str, Any]
@@ -110,7 +111,7 @@ def _connectors(facts: Facts, limits: Limits) -> Iterator[Finding]:
         found = f"no connector is registered that writes {facts['topic']}"
         yield Finding("connector-missing", "broken", "connect", found, "`make up` registers it")
     for name, each in facts["connectors"].items():
-        if "FAILED" in (each["connector"], *each["tasks"]):
+        if has_failed(each):
             step = f"mend the cause, then `make up CONNECTORS={name}` starts it again"
             yield Finding("connector-failed", "broken", name, str(each["trace"]), step)
         elif each["connector"] in ("PAUSED", "STOPPED"):

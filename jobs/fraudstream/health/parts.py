@@ -59,7 +59,7 @@ class Connector:
             found = connect.connector_status(self._settings, self._connector)
         except StackError:
             return None  # Connect is seen to elsewhere
-        if "FAILED" not in (found["connector"], *found["tasks"]):
+        if not connect.has_failed(found):
             return None
         return problem(str(found["trace"]))
 

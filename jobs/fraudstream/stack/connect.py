@@ -120,11 +120,11 @@ def put_connector(
 
 
 def _restart_if_failed(settings: StackSettings, name: str) -> None:
-    if not _has_failed(connector_status(settings, name)):
+    if not has_failed(connector_status(settings, name)):
         return
     restart_failed(settings, name)
     limit = time.monotonic() + _RESTART_S
-    while _has_failed(connector_status(settings, name)) and time.monotonic() < limit:
+    while has_failed(connector_status(settings, name)) and time.monotonic() < limit:
         time.sleep(0.05)  # it says so for a moment yet
 
 
@@ -171,7 +171,7 @@ def wait_running(settings: StackSettings, name: str, seconds: float = 60) -> Non
         state = connector_status(settings, name)
         if state["connector"] == "RUNNING" and state["tasks"] and set(state["tasks"]) == {"RUNNING"}:
             return
-        if _has_failed(state):
+        if has_failed(state):
             raise StackError(f"Connector {name} failed: {state['trace']}; {explain(settings, 'connect')}")
         if pid_of(settings, "connect") is None and not _answers(settings):
             raise StackError(f"Kafka Connect ended; {explain(settings, 'connect')}")
@@ -180,7 +180,8 @@ def wait_running(settings: StackSettings, name: str, seconds: float = 60) -> Non
         time.sleep(0.1)
 
 
-def _has_failed(state: Mapping[str, Any]) -> bool:
+def has_failed(state: Mapping[str, Any]) -> bool:
+    """Whether the connector or a task of it has failed, by what `connector_status` says."""
     return "FAILED" in (state["connector"], *state["tasks"])
 
 

@@ -30,7 +30,7 @@ def status(settings: StackSettings) -> dict[str, Any]:
     """
     found = components(settings)
     streams = queries.queries(settings.home / "progress", settings.home / "checkpoints")
-    broken = any("FAILED" in (each["connector"], *each["tasks"]) for each in found["connectors"].values())
+    broken = any(map(connect.has_failed, found["connectors"].values()))
     lost = any(each["wal_status"] == "lost" for each in found["slots"])
     running = all(each["state"] == "running" for each in found["components"].values())
     return {**found, "healthy": running and not broken and not lost and not queries.broken(streams), "streams": streams}
