@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 import audit_pipeline
 import repair_pipeline
-from fixtures.lake import change, write_lake
+from fixtures.lake import alert, change, write_lake, write_table
 from fraudstream import cli
 from fraudstream.audit import judged, records, rows, run
 from fraudstream.audit.finding import Part
@@ -22,6 +23,7 @@ from fraudstream.audit.rows import Stored, Suspects
 from fraudstream.config import load_pipeline
 from fraudstream.input.ledger import Ledger
 from fraudstream.repair import run as repairing
+from fraudstream.streams.tables import ALERTS
 from unit.audits import bounds, message
 
 GOOD, BAD, BLIND = Part("rows", {"postgres": 5}), Part("records"), Part("alerts", incomplete=["its code is gone"])
@@ -187,6 +189,24 @@ def test_alerts_are_unknown_where_a_rule_is_ahead_of_a_mirror_that_is_very_far_b
     assert run._ahead(again, far, at) == ["velocity: ahead of the mirror, which is 35 records behind"]
     assert run._ahead(again, near, at) == []
     assert run._ahead({"high_amount": again["high_amount"]}, far, at) == []
+
+
+def test_what_a_running_archive_adds_while_its_topic_is_read_is_not_too_much(tmp_path, monkeypatch):
+    row = change(1, "10")
+    folder = write_lake(tmp_path / "lake", [row], [])
+
+    def read(servers, topic, *_):
+        if topic == "t":
+            return [message(10)]
+        write_table(tmp_path / "lake" / "alerts", ALERTS, [alert(row, "high_amount", "v", "r", {})])
+        return []
+
+    monkeypatch.setattr(run, "read_topic", read)
+    monkeypatch.setattr(run, "take_bounds", lambda *_: bounds(45, archive_alerts=0))
+    pipeline = replace(load_pipeline(), lake=folder, checkpoints=str(tmp_path / "checkpoints"))
+    found = run.audit(pipeline, [], SimpleNamespace(dsn=lambda role: ""), run.Options(parts=("alerts",)))
+    assert DeltaTable(f"{folder}/alerts").to_pyarrow_table()["transaction_id"].to_pylist() == [1]
+    assert [part.name for part in found.parts if not part.findings] == ["alerts", "archive"]
 
 
 def test_a_ledger_is_compared_with_the_whole_topic_whatever_since_says(tmp_path, monkeypatch):

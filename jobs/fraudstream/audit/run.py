@@ -209,6 +209,9 @@ def _alerts_and_batches(
     pipeline: Pipeline, rules: Sequence[Rule], options: Options, read: _Read, found: Audit, say: Say
 ) -> None:
     bounds, kafka = found.bounds, pipeline.kafka
+    # Before the topics: what a running archive adds meanwhile would be rows of no message.
+    archives = bounds.alerts if "alerts" in options.parts else ()
+    rows_of = {query: archived.archived_rows(pipeline.lake, _TABLES[query]) for query in archives}
     messages: dict[str, list[judged.Message]] = {}
     scans = {MIRROR: read.scan}
     for query, topic in bounds.alerts.items():
@@ -223,7 +226,7 @@ def _alerts_and_batches(
         found.parts.append(_batches(pipeline, bounds, scans, names))
     if "alerts" in options.parts:
         say("judging the topic again")
-        found.parts += _alerts(pipeline, rules, names, read, found, messages, options)
+        found.parts += _alerts(pipeline, rules, names, read, found, messages, rows_of, options)
 
 
 def _batches(pipeline: Pipeline, bounds: Bounds, scans: dict[str, records.Scan], names: Sequence[str]) -> Part:
@@ -241,21 +244,14 @@ def _batches(pipeline: Pipeline, bounds: Bounds, scans: dict[str, records.Scan],
 
 
 def _alerts(
-    pipeline: Pipeline,
-    rules: Sequence[Rule],
-    names: Sequence[str],
-    read: _Read,
-    found: Audit,
-    messages: dict[str, list[judged.Message]],
-    options: Options,
-) -> list[Part]:
+    pipeline: Pipeline, rules: Sequence[Rule], names: Sequence[str], read: _Read, found: Audit,
+    messages: dict[str, list[judged.Message]], rows_of: dict[str, list[archived.Archived]], options: Options,
+) -> list[Part]:  # fmt: skip
     bounds = found.bounds
     past, end = history(pipeline.lake, read.scan, read.missing, bounds, pipeline.max_message_bytes, pipeline.mask)
     again = judged.judge_all(pipeline, names, rules, bounds, past, end)
-    known_extra = known.acknowledged(pipeline.lake, "alert_extra")
-    topics = {query: topic.name for query, topic in bounds.alerts.items()}
-    acknowledged = {query: known_extra.get(name, set()) for query, name in topics.items()}
-    rows_of = {query: archived.archived_rows(pipeline.lake, _TABLES[query]) for query in topics}
+    extra = known.acknowledged(pipeline.lake, "alert_extra")
+    acknowledged = {query: extra.get(topic.name, set()) for query, topic in bounds.alerts.items()}
     # Of those whose messages lie before the ones that were read.
     old = {
         row.payload
