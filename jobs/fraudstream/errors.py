@@ -42,6 +42,7 @@ Runbook = Literal[
     "slot-lost",
     "slot-near-cap",
     "small-files",
+    "table-damaged",
     "table-in-use",
     "topic-flattened",
     "topic-key",

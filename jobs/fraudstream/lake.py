@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -54,6 +56,12 @@ def file_sizes(table: Any) -> list[int]:
     """Bytes of each file of the table's newest version."""
     sizes: list[int] = pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
     return sizes
+
+
+def missing_files(path: str, table: Any) -> list[str]:
+    """Files of the newest version of the table at this path that are not there."""
+    files: list[str] = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
+    return [file for file in files if not Path(path, unquote(file)).exists()]
 
 
 def literal(value: int | str | None) -> str:

@@ -44,9 +44,28 @@ def test_alert_rates_have_no_canary(lake: str):
     assert tables.alerts(lake, {})["high_amount"]["total"] == 1
 
 
+def known_size(lake: str) -> int:
+    (file,) = Path(lake, "alerts").glob("*.parquet")
+    return file.stat().st_size
+
+
+def test_a_table_that_lacks_a_file_or_has_a_torn_log_is_damaged_and_the_others_are_told(lake: str):
+    changes, log = sorted(Path(lake, "transaction_changes").glob("*.parquet")), Path(lake, "alerts", "_delta_log")
+    changes[0].unlink()
+    sorted(log.glob("*.json"))[-1].write_text('{"commitInfo": {', encoding="utf-8")
+    found = tables.tables(lake, {})
+    assert found["transaction_changes"]["damaged"].endswith(f"files are gone, among them {changes[0].name}")
+    assert found["alerts"]["damaged"].startswith(f"{lake}/alerts: cannot be opened: ")
+    assert found["alerts"]["files"] is None
+    assert [name for name, each in found.items() if not each["damaged"]] == [
+        name for name in sorted(found) if name not in ("alerts", "transaction_changes")
+    ]
+
+
 def test_small_files_are_counted_again_with_a_new_version_only(lake: str):
     known: dict = {}
-    assert tables.tables(lake, known)["alerts"] == {"files": 1, "small_files": 1, "bytes": known["alerts"][1]["bytes"]}
+    size = known_size(lake)
+    assert tables.tables(lake, known)["alerts"] == {"files": 1, "small_files": 1, "bytes": size, "damaged": None}
     known["alerts"] = (known["alerts"][0], {"files": 7})
     assert tables.tables(lake, known)["alerts"] == {"files": 7}
 

@@ -49,7 +49,7 @@ HEALTHY = {
     "locked": None,
     "driver": {"pid": 8, "alive": True, "dead": [], "frozen": [], "uptime_s": 900.0},
     "queries": {"anomaly": {**QUERY}, "mirror_transactions": {**QUERY}},
-    "tables": {"alerts": {"files": 12, "small_files": 10, "bytes": 1}},
+    "tables": {"alerts": {"files": 12, "small_files": 10, "bytes": 1, "damaged": None}},
     "alerts": {"anomaly": {"total": 100, "last_day": 50}},
     "disks": {"/run": 1000},
     "canary": {"at": 700.0, "arrived_at": 700.0, "every_s": 60.0},
@@ -126,7 +126,12 @@ FAULTS = {
     "lost count": (_query(holds=False), "records-unaccounted", "anomaly"),
     "quarantine": (_query("mirror_transactions", recent_unreadable=1), "quarantine-growing", "mirror_transactions"),
     "unjudged": (_query("anomaly", recent_unjudged=11), "rows-unjudged", "db.public.transactions"),
-    "small files": (_set("tables", {"alerts": {"files": 12, "small_files": 11}}), "small-files", "alerts"),
+    "small files": (
+        _set("tables", {"alerts": {"files": 12, "small_files": 11, "damaged": None}}), "small-files", "alerts",
+    ),
+    "torn table": (
+        _set("tables", {"alerts": {"files": None, "small_files": None, "damaged": "torn"}}), "table-damaged", "alerts",
+    ),
     "canary": (_set("canary", {"at": 699.0, "arrived_at": 699.0, "every_s": 60.0}), "canary-late", "canary"),
     "first canary": (_set("canary", {"at": 999.0, "arrived_at": None, "every_s": None}), "canary-late", "canary"),
     "late canary": (_set("canary", {"at": 999.0, "arrived_at": 998.0, "every_s": None}), "canary-late", "canary"),

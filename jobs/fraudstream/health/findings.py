@@ -241,7 +241,10 @@ def _unjudged(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 def _tables(facts: Facts, limits: Limits) -> Iterator[Finding]:
     for name, each in facts["tables"].items():
-        if each["small_files"] > limits.small_files:
+        if each["damaged"]:
+            step = "do not start its writer over before the runbook is read: the table may tell more than the topic"
+            yield Finding("table-damaged", "broken", name, each["damaged"], step)
+        elif each["small_files"] > limits.small_files:
             found = f"{each['small_files']:,} of its {each['files']:,} files are under 1 MiB"
             step = "its writer joins them while it runs; if it does, shorten `upkeep.every` and start it again"
             yield Finding("small-files", "warning", name, found, step)

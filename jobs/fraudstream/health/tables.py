@@ -9,19 +9,27 @@ from typing import Any
 
 from fraudstream import lake
 from fraudstream.canary import NOT_CANARY
+from fraudstream.errors import FraudstreamError
 
 SMALL_BYTES = 1024**2
 _DAY_S = 86_400
 _FRESH_S = 300
 
 
-def tables(folder: str, known: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Of each table of the lake: files, small_files (under 1 MiB), bytes."""
-    found = {}
-    for path in sorted(Path(folder).glob("*/_delta_log")):
-        name = path.parent.name
-        found[name] = _cached(folder, name, known, _files)
+def tables(folder: str, known: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each table of the lake: files, small_files (under 1 MiB), bytes; and damaged, why it cannot be read (None:
+    it can)."""
+    names = [path.parent.name for path in sorted(Path(folder).glob("*/_delta_log"))]
+    found = {name: _table(folder, name, known) for name in names}
     return {name: each for name, each in found.items() if each is not None}
+
+
+def _table(folder: str, name: str, known: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] | None = _cached(folder, name, known, lambda table: _files(f"{folder}/{name}", table))
+    except FraudstreamError as error:
+        found = {"files": None, "small_files": None, "bytes": None, "damaged": str(error)}
+    return found
 
 
 def alerts(folder: str, known: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -32,7 +40,7 @@ def alerts(folder: str, known: dict[str, Any]) -> dict[str, dict[str, int]]:
     return _cached(folder, "alerts", known, lambda _: _alerts(folder)) or {}
 
 
-def _cached(folder: str, name: str, known: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+def _cached(folder: str, name: str, known: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> Any:
     table = lake.open_table(folder, name)
     if table is None:
         return None
@@ -42,9 +50,11 @@ def _cached(folder: str, name: str, known: dict[str, Any], read: Callable[[Any],
     return known[name][1]
 
 
-def _files(table: Any) -> dict[str, int]:
-    sizes = lake.file_sizes(table)
-    return {"files": len(sizes), "small_files": sum(size < SMALL_BYTES for size in sizes), "bytes": sum(sizes)}
+def _files(path: str, table: Any) -> dict[str, Any]:
+    sizes, gone = lake.file_sizes(table), lake.missing_files(path, table)
+    damaged = f"{len(gone):,} of its {len(sizes):,} files are gone, among them {gone[0]}" if gone else None
+    small = sum(size < SMALL_BYTES for size in sizes)
+    return {"files": len(sizes), "small_files": small, "bytes": sum(sizes), "damaged": damaged}
 
 
 def _alerts(folder: str) -> dict[str, dict[str, int]]:
