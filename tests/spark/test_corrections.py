@@ -17,7 +17,7 @@ from fraudstream.check.settings import settings_for
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.archive import alert_rows, archive_batch
-from fraudstream.streams.progress import PARTS, counted, parts_of, read_lines
+from fraudstream.streams.progress import PARTS, counted, parts_of
 from fraudstream.streams.rule_query import Judge, entry_counts, rule_events, rule_messages
 from golden.topics import TOPIC, corrected_goldens, messages_of, pour
 from spark.streams import records, stream, write_batches
@@ -180,8 +180,8 @@ def test_the_archive_has_the_highest_revision_however_often_a_batch_is_repeated(
     archive, middle = archive_batch(spark, place), len(log) // 2
     topic = [Logged(offset, *each) for offset, each in enumerate(log)]
     for number, batch in ((0, topic[:middle]), (1, topic[middle:]), (1, topic[middle:])):
-        archive(alert_rows(records(spark, "fraud.alerts", batch)), number)
-    assert [line["duration_ms"] > 0 for line in read_lines(place.progress, "archive_alerts")] == [True, True]
+        counts = archive(alert_rows(records(spark, "fraud.alerts", batch)), number)
+        assert (counts["read"], counts["unreadable"]) == (len(batch), 0)
     found = archived_rows(spark, place)
     assert found.pop(("plain", 5000004)) == (0, "open", None, None)
     assert found == expected_archive(messages)

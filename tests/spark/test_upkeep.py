@@ -1,14 +1,16 @@
-"""Which files of the lake are joined, and which deleted."""
+"""What is written of a batch, which files of the lake are joined, and which deleted."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from delta.tables import DeltaTable
 
 from fraudstream.config import Upkeep, load_pipeline
+from fraudstream.streams.progress import read_lines
 from fraudstream.streams.upkeep import keeping_up
 
 pytestmark = pytest.mark.spark
@@ -17,7 +19,7 @@ ROWS = 5
 
 @pytest.fixture
 def pipeline(tmp_path: Path):
-    return replace(load_pipeline(), lake=str(tmp_path / "lake"))
+    return replace(load_pipeline(), lake=str(tmp_path / "lake"), progress=str(tmp_path / "progress"))
 
 
 def files(pipeline) -> set[str]:
@@ -30,8 +32,9 @@ def overwrite(spark, pipeline, upkeep: Upkeep) -> list[set[str]]:
 
     def batch(rows, number):
         rows.coalesce(1).write.format("delta").mode("overwrite").save(pipeline.table("numbers"))
+        return {}
 
-    function = keeping_up(spark, pipeline, ["numbers"], batch)
+    function = keeping_up(spark, pipeline, "counting", ["numbers"], batch)
     for number in range(3):
         function(spark.range(ROWS), number)
         found.append(files(pipeline))
@@ -58,13 +61,40 @@ def test_nothing_is_deleted_before_it_is_due(spark, pipeline):
     assert [len(each) for each in found] == [1, 2, 3]
 
 
+def test_each_batchs_line_has_its_counts_and_its_time_without_the_upkeep(spark, pipeline, monkeypatch):
+    pipeline = replace(pipeline, upkeep=Upkeep(every="1 second", keep="0 seconds"))
+    now, cared_for = 50.0, []
+    monkeypatch.setattr("fraudstream.streams.upkeep.time", SimpleNamespace(monotonic=lambda: now))
+
+    def batch(rows, number):
+        nonlocal now
+        now += 0.75
+        return {"read": rows.count()}
+
+    def look_after(spark, path, keep):
+        nonlocal now
+        now += 5
+        cared_for.append(path)
+
+    monkeypatch.setattr("fraudstream.streams.upkeep.look_after", look_after)
+    function = keeping_up(spark, pipeline, "counting", ["numbers"], batch)
+    for number in range(4):
+        function(spark.range(ROWS + number), number)
+    lines = read_lines(pipeline.progress, "counting")
+    assert [(line["batch_id"], line["read"], line["duration_ms"]) for line in lines] == [
+        (0, 5, 750), (1, 6, 750), (2, 7, 750), (3, 8, 750),
+    ]  # fmt: skip
+    assert cared_for == [pipeline.table("numbers")] * 2
+
+
 def test_small_files_are_joined_with_their_rows_as_they_are(spark, pipeline):
     pipeline = replace(pipeline, upkeep=Upkeep(every="0 seconds", keep="0 seconds"))
 
     def batch(rows, number):
         rows.repartition(4).write.format("delta").mode("append").save(pipeline.table("numbers"))
+        return {}
 
-    keeping_up(spark, pipeline, ["numbers"], batch)(spark.range(40), 0)
+    keeping_up(spark, pipeline, "counting", ["numbers"], batch)(spark.range(40), 0)
     assert len(files(pipeline)) == 1
     found = spark.read.format("delta").load(pipeline.table("numbers"))
     assert sorted(row.id for row in found.collect()) == [*range(40)]

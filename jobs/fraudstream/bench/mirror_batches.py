@@ -7,7 +7,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.bench.dataset import PARTITIONS, Columns, DataSet, columns, key
@@ -40,7 +40,7 @@ from fraudstream.cdc.columns import RECORD_COLUMNS, connector_events
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.session import build_session
 from fraudstream.streams.mirror import TABLES, mirror_batch
-from fraudstream.streams.upkeep import look_after
+from fraudstream.streams.upkeep import CountedBatch, look_after
 
 _COPIED = "cast(operationMetrics.numTargetRowsCopied as long) as copied"
 # Nothing here becomes an hour old, as files are that conf/ has deleted: then no deleting would be measured.
@@ -93,7 +93,7 @@ class _Mirror:
     data: Columns
     rows: Rows
     folder: Path
-    function: Callable[[DataFrame, int], None]
+    function: CountedBatch
     changes: int = 0
     batches: int = 0
 
@@ -135,7 +135,7 @@ def _write(data: Columns, rows: Rows, batch: Batch, folder: Path) -> Path:
     return folder
 
 
-def _timed(spark: SparkSession, mirror: Callable[[DataFrame, int], None], folder: Path, number: int) -> float:
+def _timed(spark: SparkSession, mirror: CountedBatch, folder: Path, number: int) -> float:
     """Seconds that the mirror takes for the records in the folder, their parsing included."""
     headers = (F.struct(F.lit(name).alias("key"), F.lit(value).alias("value")) for name, value in HEADERS)
     records = spark.read.parquet(str(folder)).withColumns(

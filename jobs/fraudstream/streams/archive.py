@@ -6,16 +6,13 @@ what the alert was.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.config import Pipeline
-from fraudstream.streams.progress import append_line
 from fraudstream.streams.tables import ALERT_PAYLOAD, ALERTS, create_table, names
+from fraudstream.streams.upkeep import CountedBatch
 
 _REVISION = ("status", "revision", "changed_by")
 _ARCHIVED = "coalesce(archived.revision, 0)"
@@ -55,24 +52,21 @@ def newest_revisions(alerts: DataFrame) -> DataFrame:
     return found.selectExpr(*shown, *of_latest, "standing.revision as standing")
 
 
-def archive_batch(
-    spark: SparkSession, pipeline: Pipeline, query: str = "archive_alerts", name: str = "alerts"
-) -> Callable[[DataFrame, int], None]:
-    """The batch function of the archiving `query`. It alone writes the table `name` of the lake."""
+def archive_batch(spark: SparkSession, pipeline: Pipeline, name: str = "alerts") -> CountedBatch:
+    """The batch function of the query that alone writes the table `name` of the lake; it returns how many records were
+    read, unreadable and revisions."""
     path = pipeline.table(name)
     create_table(spark, path, ALERTS)
     table = DeltaTable.forPath(spark, path)
 
-    def archive(batch: DataFrame, batch_id: int) -> None:
-        began = time.monotonic()
+    def archive(batch: DataFrame, batch_id: int) -> dict[str, int]:
         rows = batch.persist()
         try:
-            counts = rows.selectExpr(*_COUNTS).collect()[0].asDict()
+            counts: dict[str, int] = rows.selectExpr(*_COUNTS).collect()[0].asDict()
             merge_alerts(table, newest_revisions(rows), revised=counts["revised"] > 0)
         finally:
             rows.unpersist()
-        line = {"batch_id": batch_id, "duration_ms": round(1000 * (time.monotonic() - began)), **counts}
-        append_line(pipeline.progress, query, line)
+        return counts
 
     return archive
 

@@ -3,7 +3,6 @@ read in lake/quarantine. This query alone writes the three."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from delta.tables import DeltaTable
@@ -12,9 +11,10 @@ from pyspark.sql import functions as F
 
 from fraudstream.cdc.columns import OTHER, RECORD_COLUMNS, change_events
 from fraudstream.config import Pipeline
-from fraudstream.streams.progress import append_line, parts_of
+from fraudstream.streams.progress import parts_of
 from fraudstream.streams.rule_query import ENTRIES
 from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
+from fraudstream.streams.upkeep import CountedBatch
 
 TABLES = {"transaction_changes": CHANGES, "transactions": TRANSACTIONS, "quarantine": QUARANTINE}
 # Years 1 to 9999: what readers of the tables can show. The exact number stays in created_us.
@@ -85,9 +85,10 @@ def newest_changes(changes: DataFrame) -> DataFrame:
     return winners.groupBy("id").agg(newest).selectExpr("change.*")
 
 
-def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Callable[[DataFrame, int], None]:
-    """The batch function of the mirror query over connector_events. `generation` names its checkpoint: a repeated batch
-    appends nothing twice (Delta's txnAppId), and a new checkpoint is not taken for the old one."""
+def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> CountedBatch:
+    """The batch function of the mirror query over connector_events; it returns the conservation law's parts.
+    `generation` names its checkpoint: a repeated batch appends nothing twice (Delta's txnAppId), and a new checkpoint
+    is not taken for the old one."""
     for name, columns in TABLES.items():
         create_table(spark, pipeline.table(name), columns)
     current = DeltaTable.forPath(spark, pipeline.table("transactions"))
@@ -105,19 +106,16 @@ def mirror_batch(spark: SparkSession, pipeline: Pipeline, generation: str) -> Ca
             .save(pipeline.table(table))
         )
 
-    def mirror(batch: DataFrame, batch_id: int) -> None:
-        began = time.monotonic()
+    def mirror(batch: DataFrame, batch_id: int) -> dict[str, int]:
         events = batch.persist()
         read = events
         try:
             if not events.where(f"entry = '{OTHER}'").isEmpty():
                 read = _all_read(events, pipeline).persist()
-            parts = write(read, batch_id)
+            return write(read, batch_id)
         finally:
             events.unpersist()
             read.unpersist()
-        line = {"batch_id": batch_id, "duration_ms": round(1000 * (time.monotonic() - began)), **parts}
-        append_line(pipeline.progress, "mirror_transactions", line)
 
     def write(events: DataFrame, batch_id: int) -> dict[str, int]:
         nonlocal truncated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pyspark.errors import PySparkException
@@ -27,7 +27,7 @@ from fraudstream.streams.seed import stored_seeds
 from fraudstream.streams.start_over import require_not_gone, start_over, start_tables_over
 from fraudstream.streams.takeover import take_over
 from fraudstream.streams.topic import check_topic, topic_begins
-from fraudstream.streams.upkeep import keeping_up
+from fraudstream.streams.upkeep import BatchFunction, keeping_up
 
 MIRROR = "mirror_transactions"
 ARCHIVE = "archive_alerts"
@@ -150,7 +150,7 @@ def _start_archive(
     claim_checkpoint(pipeline.checkpoint(name), _made_from(spark, pipeline, topic))
     hold_table(pipeline.table(table))
     rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
-    function = keeping_up(spark, pipeline, [table], archive_batch(spark, pipeline, name, table))
+    function = keeping_up(spark, pipeline, name, [table], archive_batch(spark, pipeline, table))
     return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
 
 
@@ -171,7 +171,7 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
         )  # what the tables tell begins there
     records = read_stream(spark, pipeline.kafka, topic, start=progress.start_of(checkpoint))
     events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
-    function = keeping_up(spark, pipeline, [*TABLES], mirror_batch(spark, pipeline, generation))
+    function = keeping_up(spark, pipeline, MIRROR, [*TABLES], mirror_batch(spark, pipeline, generation))
     return _start_batches(
         spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up
     )
@@ -195,7 +195,7 @@ def _refuse_filled_tables(spark: SparkSession, pipeline: Pipeline) -> None:
 def _start_batches(
     spark: SparkSession,
     rows: DataFrame,
-    function: Callable[[DataFrame, int], None],
+    function: BatchFunction,
     name: str,
     pipeline: Pipeline,
     interval: str,

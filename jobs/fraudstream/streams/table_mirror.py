@@ -13,12 +13,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.cdc.rows import IGNORED, row_changes
 from fraudstream.config import Pipeline
-from fraudstream.streams import progress
 from fraudstream.streams.kafka import read_stream, topic_id, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, hold_table
 from fraudstream.streams.start_over import require_not_gone, start_tables_over
 from fraudstream.streams.tables import QUARANTINE, create_table, names
-from fraudstream.streams.upkeep import keeping_up
+from fraudstream.streams.upkeep import CountedBatch, keeping_up
 
 _POSITION = {
     "deleted": "boolean", "op": "string", "topic": "string", "partition": "int", "offset": "long", "lsn": "long",
@@ -93,17 +92,17 @@ def table_batch(
     table: CapturedTable,
     generation: str,
     after: Callable[[DataFrame, Row], None] | None = None,
-) -> Callable[[DataFrame, int], None]:
-    """The batch function of the query that keeps the table, over Kafka records. It writes lake/NAME, and to
-    lake/NAME_quarantine what is unreadable. `after` gets the batch's changes, when the table has them, and their
-    counts: `truncated`, the LSN of the last truncate or null, and `blind`, updates without a before image. What it does
-    is repeated with a batch that is repeated."""
+) -> CountedBatch:
+    """The batch function of the query that keeps the table, over Kafka records; it returns its counts. It writes
+    lake/NAME, and to lake/NAME_quarantine what is unreadable. `after` gets the batch's changes, when the table has
+    them, and their counts: `truncated`, the LSN of the last truncate or null, and `blind`, updates without a before
+    image. What it does is repeated with a batch that is repeated."""
     path, quarantine = pipeline.table(table.name), pipeline.table(table.quarantine)
     create_table(spark, path, table.ddl)
     create_table(spark, quarantine, QUARANTINE)
     current = DeltaTable.forPath(spark, path)
 
-    def write(batch: DataFrame, batch_id: int) -> None:
+    def write(batch: DataFrame, batch_id: int) -> dict[str, int | None]:
         messages = row_changes(batch, table.row, pipeline.max_message_bytes).persist()
         try:
             counts = messages.selectExpr(*_COUNTS).collect()[0]
@@ -116,7 +115,7 @@ def table_batch(
                 after(changes, counts)
         finally:
             messages.unpersist()
-        progress.append_line(pipeline.progress, table.name, {"batch_id": batch_id, **counts.asDict()})
+        return counts.asDict()
 
     return write
 
@@ -148,7 +147,7 @@ def start_table(
     wait_for_topic(spark, pipeline.kafka, table.topic)
     generation = claim_table(spark, pipeline, table.name, table, {})
     tables = [table.name, table.quarantine]
-    function = keeping_up(spark, pipeline, tables, table_batch(spark, pipeline, table, generation))
+    function = keeping_up(spark, pipeline, table.name, tables, table_batch(spark, pipeline, table, generation))
     writer = read_stream(spark, pipeline.kafka, table.topic).writeStream.foreachBatch(function)
     interval = pipeline.triggers.mirror_transactions
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=interval)

@@ -4,28 +4,35 @@ writer does it, between batches."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudstream.config import Pipeline
+from fraudstream.streams.progress import append_line
 
 BatchFunction = Callable[[DataFrame, int], None]
+CountedBatch = Callable[[DataFrame, int], Mapping[str, Any]]
+"""A batch function that returns what it has counted."""
 
 
 def keeping_up(
-    spark: SparkSession, pipeline: Pipeline, tables: Sequence[str], function: BatchFunction
+    spark: SparkSession, pipeline: Pipeline, query: str, tables: Sequence[str], function: CountedBatch
 ) -> BatchFunction:
-    """The batch function, which also looks after the tables when `upkeep.every` has gone by since the start or the
-    last time."""
+    """The batch function, which also writes each batch's line of `query` (fraudstream.streams.progress), its time and
+    its counts, and looks after the tables when `upkeep.every` has gone by since the start or the last time."""
     every = pd.Timedelta(pipeline.upkeep.every).total_seconds()
     last = time.monotonic()
 
     def write(batch: DataFrame, batch_id: int) -> None:
         nonlocal last
-        function(batch, batch_id)
+        began = time.monotonic()
+        counts = function(batch, batch_id)
+        duration = round(1000 * (time.monotonic() - began))
+        append_line(pipeline.progress, query, {"batch_id": batch_id, "duration_ms": duration, **counts})
         if time.monotonic() - last >= every:
             for table in tables:
                 look_after(spark, pipeline.table(table), pipeline.upkeep.keep)

@@ -53,7 +53,7 @@ def start(
 
     tables = [TABLE, table.name, table.quarantine]
     batch = averages_batch(spark, pipeline, table, windows, zone, generation, report)
-    function = keeping_up(spark, pipeline, tables, batch)
+    function = keeping_up(spark, pipeline, READINGS, tables, batch)
     writer = read_stream(spark, pipeline.kafka, topic).writeStream.foreachBatch(function)
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=trigger)
     return writer.queryName(QUERY).option("checkpointLocation", pipeline.checkpoint(QUERY)).start()

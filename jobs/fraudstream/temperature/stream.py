@@ -16,6 +16,7 @@ from fraudstream.config import Pipeline
 from fraudstream.errors import FraudstreamError
 from fraudstream.streams.table_mirror import CapturedTable, table_batch
 from fraudstream.streams.tables import create_table, names
+from fraudstream.streams.upkeep import CountedBatch
 from fraudstream.temperature.averages import COLUMNS, TABLE, USABLE, Average
 from fraudstream.temperature.spark_table import replace_where, window_rows
 from fraudstream.temperature.windows import Window, Windows, literals
@@ -70,9 +71,9 @@ def averages_batch(
     zone: str,
     generation: str,
     report: Report | None = None,
-) -> Callable[[DataFrame, int], None]:
-    """The batch function of the query over Kafka records. `report` gets the averages over all sensors of the windows
-    that a batch changed, the newest of them if they are very many."""
+) -> CountedBatch:
+    """The batch function of the query over Kafka records; it returns table_batch's counts. `report` gets the averages
+    over all sensors of the windows that a batch changed, the newest of them if they are very many."""
     averages, readings = pipeline.table(TABLE), pipeline.table(READINGS)
     create_table(spark, averages, COLUMNS)
 
