@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,6 +86,20 @@ def test_each_batchs_line_has_its_counts_and_its_time_without_the_upkeep(spark, 
         (0, 5, 750), (1, 6, 750), (2, 7, 750), (3, 8, 750),
     ]  # fmt: skip
     assert cared_for == [pipeline.table("numbers")] * 2
+
+
+def test_other_writers_of_a_table_wait_while_it_is_looked_after(spark, pipeline, monkeypatch):
+    pipeline, seen = replace(pipeline, upkeep=Upkeep(every="0 seconds", keep="0 seconds")), []
+
+    @contextmanager
+    def alone(path):
+        seen.append(f"lock {Path(path).name}")
+        yield
+        seen.append("free")
+
+    monkeypatch.setattr("fraudstream.streams.upkeep.look_after", lambda _, path, keep: seen.append(Path(path).name))
+    keeping_up(spark, pipeline, "counting", ["a", "b"], lambda *_: {}, alone)(spark.range(1), 0)
+    assert seen == ["lock a", "a", "free", "lock b", "b", "free"]
 
 
 def test_small_files_are_joined_with_their_rows_as_they_are(spark, pipeline):

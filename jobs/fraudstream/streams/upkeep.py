@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pandas as pd
@@ -20,10 +21,12 @@ CountedBatch = Callable[[DataFrame, int], Mapping[str, Any]]
 
 
 def keeping_up(
-    spark: SparkSession, pipeline: Pipeline, query: str, tables: Sequence[str], function: CountedBatch
-) -> BatchFunction:
+    spark: SparkSession, pipeline: Pipeline, query: str, tables: Sequence[str], function: CountedBatch,
+    alone: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> BatchFunction:  # fmt: skip
     """The batch function, which also writes each batch's line of `query` (fraudstream.streams.progress), its time and
-    its counts, and looks after the tables when `upkeep.every` has gone by since the start or the last time."""
+    its counts, and looks after the tables when `upkeep.every` has gone by since the start or the last time; `alone`
+    keeps other writers of the table at a path waiting meanwhile."""
     every = pd.Timedelta(pipeline.upkeep.every).total_seconds()
     last = time.monotonic()
 
@@ -35,7 +38,8 @@ def keeping_up(
         append_line(pipeline.progress, query, {"batch_id": batch_id, "duration_ms": duration, **counts})
         if time.monotonic() - last >= every:
             for table in tables:
-                look_after(spark, pipeline.table(table), pipeline.upkeep.keep)
+                with alone(pipeline.table(table)):
+                    look_after(spark, pipeline.table(table), pipeline.upkeep.keep)
             last = time.monotonic()
 
     return write

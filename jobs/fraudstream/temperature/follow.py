@@ -21,7 +21,7 @@ from fraudstream.streams.upkeep import keeping_up
 from fraudstream.temperature.averages import TABLE, Average
 from fraudstream.temperature.spark_table import window_rows
 from fraudstream.temperature.stream import ENGINE, READINGS, averages_batch, readings_table
-from fraudstream.temperature.table import place
+from fraudstream.temperature.table import alone, place
 from fraudstream.temperature.windows import Window, Windows
 
 QUERY = "average_temperature"
@@ -53,7 +53,7 @@ def start(
 
     tables = [TABLE, table.name, table.quarantine]
     batch = averages_batch(spark, pipeline, table, windows, zone, generation, report)
-    function = keeping_up(spark, pipeline, READINGS, tables, batch)
+    function = keeping_up(spark, pipeline, READINGS, tables, batch, alone)
     writer = read_stream(spark, pipeline.kafka, topic).writeStream.foreachBatch(function)
     writer = writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=trigger)
     return writer.queryName(QUERY).option("checkpointLocation", pipeline.checkpoint(QUERY)).start()
@@ -87,4 +87,5 @@ def reset(spark: SparkSession, pipeline: Pipeline, topic: str) -> None:
     start_over(pipeline, QUERY, (READINGS, f"{READINGS}_quarantine"))
     progress.forget(pipeline.progress, READINGS)
     if DeltaTable.isDeltaTable(spark, pipeline.table(TABLE)):
-        DeltaTable.forPath(spark, pipeline.table(TABLE)).delete(f"engine = '{ENGINE}'")
+        with alone(pipeline.table(TABLE)):
+            DeltaTable.forPath(spark, pipeline.table(TABLE)).delete(f"engine = '{ENGINE}'")

@@ -19,6 +19,7 @@ from fraudstream.streams.tables import create_table, names
 from fraudstream.streams.upkeep import CountedBatch
 from fraudstream.temperature.averages import COLUMNS, TABLE, USABLE, Average
 from fraudstream.temperature.spark_table import replace_where, window_rows
+from fraudstream.temperature.table import alone
 from fraudstream.temperature.windows import Window, Windows, literals
 
 ENGINE = "cdc"
@@ -75,7 +76,8 @@ def averages_batch(
     """The batch function of the query over Kafka records; it returns table_batch's counts. `report` gets the averages
     over all sensors of the windows that a batch changed, the newest of them if they are very many."""
     averages, readings = pipeline.table(TABLE), pipeline.table(READINGS)
-    create_table(spark, averages, COLUMNS)
+    with alone(averages):
+        create_table(spark, averages, COLUMNS)
 
     def renew(changes: DataFrame, counts: Row) -> None:
         if counts.blind:
