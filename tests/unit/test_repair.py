@@ -19,6 +19,7 @@ from fraudstream.audit.run import Audit
 from fraudstream.check.topic import Record
 from fraudstream.config import load_pipeline
 from fraudstream.errors import GuardError
+from fraudstream.repair import catch_up as catching
 from fraudstream.repair import publish as published
 from fraudstream.repair import run, snapshot
 from fraudstream.repair.publish import Outgoing, readable_again
@@ -92,7 +93,7 @@ def shop(tmp_path: Path, monkeypatch):
     made = run.Workshop(pipeline, [], None, lambda: None, lambda _: None)
     closed: list[str] = []
     monkeypatch.setattr(run, "_close", lambda shop, finding, found: closed.append(finding.kind))
-    monkeypatch.setattr(run, "_catch_up", lambda shop, kinds: None)
+    monkeypatch.setattr(run, "catch_up", lambda shop, kinds: None)
 
     def audits(*kinds: str | None) -> list[str]:
         found = []
@@ -113,6 +114,20 @@ def test_a_repair_audits_until_nothing_is_left_to_close(shop):
     done = run.repair(made, run.Options())
     assert closed == ["alert_extra", "archived_extra"]
     assert (len(done.done), done.after.findings) == (2, [])
+
+
+def test_alerts_are_put_in_order_in_their_topic_before_the_archive_that_follows_it(shop, monkeypatch):
+    made, _ = shop
+    both, none = Part("all"), Part("all")
+    both.found("archived_extra", "lake/alerts", ids=["a"])
+    both.found("alert_missing", "fraud.alerts velocity", ids=["a"], about=[])
+    found = [Audit(0.0, BOUNDS, [part]) for part in (both, none)]
+    monkeypatch.setattr(run, "audit", lambda *_: found.pop(0))
+    held = []
+    monkeypatch.setattr("fraudstream.streams.replay.hold_archive", lambda *_: held.append("archive"))
+    done = run.repair(made, run.Options())
+    assert done.done == ["alert_missing in fraud.alerts velocity: publish 1 alerts"]
+    assert (held, found) == ([], [])
 
 
 def test_a_repair_that_does_not_help_ends_with_what_is_left(shop):
@@ -227,7 +242,7 @@ def test_what_was_put_into_a_topic_goes_on_into_its_tables_alerts_of_shadow_rule
 
         monkeypatch.setattr(queries, name, start)
     pipeline = replace(load_pipeline(), lake=str(tmp_path / "lake"), checkpoints=str(tmp_path / "checkpoints"))
-    run._catch_up(run.Workshop(pipeline, [], None, lambda: None, lambda _: None), kinds)
+    catching.catch_up(run.Workshop(pipeline, [], None, lambda: None, lambda _: None), kinds)
     assert started == expected
 
 
@@ -240,7 +255,7 @@ def test_what_a_driver_archives_is_waited_for_and_the_other_archive_is_run(tmp_p
             raise GuardError("held", "checkpoint-in-use")
 
     monkeypatch.setattr(replay, "hold_archive", hold)
-    monkeypatch.setattr(run, "_wait_for", lambda _, query, topic: waited.append((query, topic)))
+    monkeypatch.setattr(catching, "_wait_for", lambda _, query, topic: waited.append((query, topic)))
     monkeypatch.setattr(queries, "start_shadow_archive", lambda *_, **__: started.append("shadow"))
-    run._catch_up(run.Workshop(load_pipeline(), [], None, lambda: None, lambda _: None), {"alert_missing"})
+    catching.catch_up(run.Workshop(load_pipeline(), [], None, lambda: None, lambda _: None), {"alert_missing"})
     assert (waited, started) == ([("archive_alerts", "fraud.alerts")], ["shadow"])

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fraudstream.audit import known, records, rows
 from fraudstream.audit.bounds import ARCHIVE, MIRROR, SHADOW_ARCHIVE
 from fraudstream.audit.finding import KINDS, REPAIR, Finding, Position
 from fraudstream.audit.run import Audit, Options, audit
-from fraudstream.check.topic import read_topic
 from fraudstream.config import Pipeline
-from fraudstream.errors import FraudstreamError, GuardError, with_runbook
+from fraudstream.errors import GuardError
+from fraudstream.repair.catch_up import catch_up, ends_of
 from fraudstream.repair.publish import Outgoing, beyond_topic, publish, readable_again
 from fraudstream.repair.snapshot import bring_rows
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.stack.settings import StackSettings
 from fraudstream.streams.manifest import hold_table
-from fraudstream.streams.progress import by_number, position
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
 
 ROUNDS = 3
 _SNAPSHOT_S = 60.0
-_CATCH_UP_S = 180.0
 _OF_MIRROR = (
     "change_missing", "change_doubled", "change_unknown", "quarantine_missing", "quarantine_doubled",
     "quarantine_unknown", "row_not_mirrored", "row_ghost",
 )  # fmt: skip
+_OF_ALERTS = ("alert_missing", "alert_differs", "alert_extra")
 _OF_ARCHIVE = ("archived_missing", "archived_doubled", "archived_extra", "archived_differs")
 _SAID = {
     "row_not_captured": "bring {n} rows by an incremental snapshot",
@@ -75,6 +71,13 @@ def closable(found: Audit) -> list[Finding]:
     return sorted(chosen, key=lambda each: order.index(each.kind))
 
 
+def due(steps: Sequence[Finding]) -> list[Finding]:
+    """Those of `steps` that a round closes: an archive, which may be running, follows its topic, so alerts are put in
+    order there first."""
+    is_first = any(each.kind in _OF_ALERTS for each in steps)
+    return [each for each in steps if not (is_first and each.kind in _OF_ARCHIVE)]
+
+
 def said(finding: Finding) -> str:
     """What a repair does about the finding."""
     return f"{finding.kind} in {finding.where}: {_SAID[finding.kind].format(n=f'{finding.count:,}')}"
@@ -93,7 +96,7 @@ def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantin
         result.done += [f"to do: {_said_back(back)}"] if back else []
         return result
     for _ in range(ROUNDS):
-        steps = closable(found)
+        steps = due(closable(found))
         if not steps and not back:
             break
         _require_free(shop.pipeline, steps)
@@ -108,7 +111,7 @@ def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantin
                 shop.pipeline.lake, known.Repair("quarantine", "lake/quarantine", "put back", positions=origins)
             )
             result.done.append(_said_back(back))
-        _catch_up(shop, {each.kind for each in steps} | ({"quarantine"} if back else set()))
+        catch_up(shop, {each.kind for each in steps} | ({"quarantine"} if back else set()))
         back = []
         found = _audit(shop, options)
     result.after = found
@@ -174,18 +177,9 @@ def _close(shop: Workshop, finding: Finding, found: Audit) -> None:
 def _bring(shop: Workshop, finding: Finding, found: Audit) -> None:
     ids = [int(each) for each in finding.ids]
     users = {number: stored.row[0] for number, stored in rows.stored_rows(shop.settings.dsn("batch"), ids).items()}
-    start = _ends(shop, found.bounds.transactions.name, found.bounds.of(MIRROR))
+    start = ends_of(shop, found.bounds.transactions.name, found.bounds.of(MIRROR))
     bring_rows(shop.settings, shop.pipeline, users, start, _SNAPSHOT_S, shop.say)
     known.record(shop.pipeline.lake, known.Repair(finding.kind, finding.where, "incremental snapshot", ids))
-
-
-def _ends(shop: Workshop, topic: str, start: Mapping[int, int]) -> dict[int, int]:
-    """Behind the topic's last records, which are read from `start` on."""
-    kafka = shop.pipeline.kafka
-    ends = dict(start)
-    for record in read_topic(kafka.bootstrap_servers, topic, kafka.client_options, start):
-        ends[record.partition] = record.offset + 1
-    return ends
 
 
 def _publish_alerts(shop: Workshop, finding: Finding) -> None:
@@ -231,54 +225,6 @@ def _mend_tables(shop: Workshop, finding: Finding, found: Audit) -> None:
         replay.derive_alerts(spark, pipeline, table, topic, ids, found.bounds.of(query), without)
     else:
         replay.replay_records(spark, pipeline, finding.positions)
-
-
-def _catch_up(shop: Workshop, kinds: set[str]) -> None:
-    """Have the mirror and the archives process what the repair has put into the topics."""
-    from fraudstream.streams import queries, replay
-
-    pipeline, kafka = shop.pipeline, shop.pipeline.kafka
-    if kinds & {"row_not_captured", "quarantine"}:
-        hold = partial(replay.hold_mirror, pipeline)
-        _run_out(shop, MIRROR, kafka.transactions_topic, hold, queries.start_mirror)
-    if kinds & {"alert_missing", "alert_differs"}:
-        for query, table, topic, start in (
-            (ARCHIVE, "alerts", kafka.alerts_topic, queries.start_archive),
-            (SHADOW_ARCHIVE, "shadow_alerts", kafka.shadow_topic, queries.start_shadow_archive),
-        ):
-            _run_out(shop, query, topic, partial(replay.hold_archive, pipeline, query, table), start)
-
-
-def _run_out(
-    shop: Workshop, query: str, topic: str, hold: Callable[[], None], start: Callable[..., StreamingQuery | None]
-) -> None:
-    """Have the query commit what is in its topic: the driver that runs it does, else this process."""
-    from pyspark.errors import PySparkException
-
-    try:
-        hold()
-    except GuardError:
-        _wait_for(shop, query, topic)
-        return
-    running = start(shop.session(), shop.pipeline, until_caught_up=True)
-    try:
-        if running is not None:
-            running.awaitTermination()
-    except PySparkException as error:
-        raise FraudstreamError(f"{query} failed: {with_runbook(str(error))}") from error
-
-
-def _wait_for(shop: Workshop, query: str, topic: str) -> None:
-    """Wait until the running query has committed what is in the topic now; what it does not in time is in flight."""
-    checkpoint = shop.pipeline.checkpoint(query)
-    ends = _ends(shop, topic, by_number(position(checkpoint)))
-    limit = time.monotonic() + _CATCH_UP_S
-    shop.say(f"waiting until {query} has written it")
-    while time.monotonic() < limit:
-        now = by_number(position(checkpoint))
-        if all(now.get(number, 0) >= end for number, end in ends.items()):
-            return
-        time.sleep(0.3)
 
 
 def _quarantined(shop: Workshop, found: Audit) -> dict[Position, bytes | None]:
