@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from fraudstream.check.topic import consumer_settings
@@ -18,12 +18,30 @@ _MARKERS = 50
 
 
 def ends(settings: StackSettings, topic: str) -> dict[str, int]:
-    """{partition: offset behind its last committed record} of a topic."""
+    """{partition: offset behind its last record, committed or not} of a topic."""
     client = kafka.admin(settings)  # the answer does not come to a client that is gone
     numbers = client.list_topics(topic, timeout=10).topics[topic].partitions
     parts = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
     found = client.list_offsets(parts, request_timeout=10)
     return {str(part.partition): future.result().offset for part, future in found.items()}
+
+
+def standing(settings: StackSettings, pipeline: Pipeline, queries: Sequence[str]) -> str:
+    """Where each query and the topic of the transactions stand, in words. What lies behind the last stable offset is
+    of a transaction that is open."""
+    topic = pipeline.kafka.transactions_topic
+    options = consumer_settings(settings.bootstrap, pipeline.kafka.client_options)
+    consumer = Consumer({**options, "log_level": 0}, logger=kafka.quiet_logger())
+    try:
+        written = ends(settings, topic)
+        parts = [TopicPartition(topic, int(part)) for part in written]
+        stable = {str(part.partition): consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
+        told = f"{topic} ends at {written}, stable up to {stable}"
+    except KafkaException as error:
+        told = f"the broker does not tell the ends of {topic} ({error})"
+    finally:
+        consumer.close()
+    return ", ".join([told, *(f"{query} at {progress.position(pipeline.checkpoint(query))}" for query in queries)])
 
 
 def is_behind(settings: StackSettings, pipeline: Pipeline, query: str, topic: str, wanted: Mapping[str, int]) -> bool:

@@ -204,7 +204,7 @@ class Rig:
             return False
 
     def ends(self, topic: str = "") -> dict[str, int]:
-        """{partition: offset behind its last committed record} of a topic, by default that of the transactions."""
+        """{partition: offset behind its last record} of a topic, by default that of the transactions."""
         return positions.ends(self.settings, topic or self.topic)
 
     def behind(self, queries: list[str], ends: dict[str, int]) -> list[str]:
@@ -292,5 +292,6 @@ class Rig:
             if self.feed is not None and self.feed.error is not None:
                 raise FraudstreamError(f"the producer died: {self.feed.error!r}.")
             if time.monotonic() > limit:
-                raise FraudstreamError(f"waited {seconds:.0f} s for {waiting_for}; see {self.log}.")
+                at = positions.standing(self.settings, self.pipeline, self.queries)
+                raise FraudstreamError(f"waited {seconds:.0f} s for {waiting_for}: {at}; see {self.log}.")
             time.sleep(_STEP_S)
