@@ -13,7 +13,7 @@ from fraudstream.drill.fault import Fault, Struck
 from fraudstream.drill.means import refused, repaired, require_named, small_disk
 from fraudstream.drill.rig import ARCHIVE, MIRROR, Rig
 from fraudstream.errors import FraudstreamError, Runbook
-from fraudstream.stack import kafka, lifecycle
+from fraudstream.stack import connect, kafka, lifecycle
 from fraudstream.stack.processes import log_file, pid_of, tail
 from fraudstream.stack.queries import query_states
 from fraudstream.streams import progress
@@ -52,7 +52,8 @@ def truncated_topic(rig: Rig, random: Random) -> Struck:
 
 
 def deleted_topic(rig: Rig, random: Random) -> Struck:
-    """The topic deleted while all reads it; Connect makes it anew: every query stops by name, and starts no more."""
+    """The topic deleted while all reads it, and made anew as soon as anybody asks for it: every query stops by name,
+    and starts no more."""
     kafka.delete_topic(rig.settings, rig.topic)
     rig.until(lambda: _stopped(rig, ("records-gone", "topic-missing", "topic-replaced")), "the stop of every query")
     rig.stop_driver()
@@ -60,12 +61,15 @@ def deleted_topic(rig: Rig, random: Random) -> Struck:
     rig.until(lambda: rig.topic in kafka.admin(rig.settings).list_topics(timeout=5).topics, "the topic made anew")
     said = refused(rig, "detect_fraud", rig.config, ("topic-replaced",), "--with", f"{ARCHIVE},{MIRROR}")
     refused(rig, "repair_pipeline", rig.config, ("topic-replaced",), "--rules-file", str(rig.rules_file))
+    # Made by the broker it has one partition, and Connect may wait for ever for the second one that it was writing to.
+    connect.halt(rig.settings)
+    lifecycle.up(rig.settings)
     if _positions(rig) != stood:
         raise FraudstreamError("a query went on in a topic that it did not know")
     rig.start_driver("--reset", f"{ARCHIVE},{MIRROR}", "--forget", ",".join(rule.name for rule in rig.rules))
     rig.await_judged(rig.ends())
     rig.stop_driver()
-    return Struck(f"deleted and made anew; {said}; then --reset and --forget")
+    return Struck(f"deleted and made anew; {said}; then Connect started again, --reset and --forget")
 
 
 def deleted_alerts(rig: Rig, random: Random) -> Struck:

@@ -138,7 +138,7 @@ def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Finding]:
         silent = min(age, slot["active_s"] or 0)
         if silent > limits.heartbeat_s:
             found = f"it reads its slot, but has not written its heartbeat for {silent:.0f} s"
-            step = "see the log of Connect; a lock on dbz.heartbeat or a frozen worker stops it"
+            step = "see the log of Connect; a lock on dbz.heartbeat, a frozen worker or a topic made anew stops it"
             yield Finding("heartbeat-stale", "broken", name, found, step)
 
 
