@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -52,16 +51,10 @@ def open_table(folder: str, table: str) -> Any:
         raise FraudstreamError(f"{folder}/{table}: cannot be opened: {str(error).splitlines()[0]}") from error
 
 
-def file_sizes(table: Any) -> list[int]:
-    """Bytes of each file of the table's newest version."""
-    sizes: list[int] = pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
-    return sizes
-
-
-def missing_files(path: str, table: Any) -> list[str]:
-    """Files of the newest version of the table at this path that are not there."""
-    files: list[str] = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
-    return [file for file in files if not Path(path, unquote(file)).exists()]
+def files(table: Any) -> dict[str, int]:
+    """Path, below the table's own, and bytes of each file of the table's newest version."""
+    added = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pylist()
+    return {unquote(each["path"]): each["size_bytes"] for each in added}
 
 
 def literal(value: int | str | None) -> str:

@@ -59,12 +59,15 @@ def pipeline(tmp_path: Path):
 def run(spark, pipeline):
     """Runs batches of messages, each with its number, and returns the table."""
 
-    def run(*batches: tuple[int, list[Message]], windows: Windows | None = None, reported: list | None = None):
+    def run(*batches: tuple[int, list[Message]], windows: Windows | None = None, reported: list | None = None,
+            counted: list | None = None):  # fmt: skip
         kept = windows or Windows()
         report = None if reported is None else reported.extend
         function = averages_batch(spark, pipeline, readings_table(TOPIC, "UTC"), kept, "UTC", "one", report)
         for number, messages in batches:
-            function(records(spark, TOPIC, messages), number)
+            counts = function(records(spark, TOPIC, messages), number)
+            if counted is not None:
+                counted.append(counts)
         found = spark.read.format("delta").load(pipeline.table("temperature_averages"))
         return {
             (row.ended, "all" if row.all_sensors else row.sensor_id): (row.readings, row.skipped, row.average)
@@ -125,7 +128,9 @@ def test_overlapping_windows_and_the_unreadable(run, spark, pipeline):
         change(5, "c", after={**row(3, None, 1.0), "recorded_at": "yesterday"}),
         change(6, "c"),
     ]
-    found = run((0, messages), windows=Windows(length=600, interval=300))
+    counted: list = []
+    found = run((0, messages), windows=Windows(length=600, interval=300), counted=counted)
+    assert [counts["unreadable"] for counts in counted] == [3]
     assert {key: value for key, value in found.items() if key[1] == "all"} == {
         ("10:05:00", "all"): (1, 0, Decimal("20.0000")),
         ("10:10:00", "all"): (2, 0, Decimal("30.0000")),  # 30.000025

@@ -15,12 +15,7 @@ def test_every_figure_of_the_page_is_the_recorded_runs():
 
 
 def test_the_recorded_run_has_every_fault_of_a_full_run_and_lost_and_doubled_nothing():
+    assert {entry["verdict"] for entry in REPORT["faults"]} == {"held"}
     assert {entry["fault"] for entry in REPORT["faults"]} >= {name for group in FULL for name in group.split()}
     assert {entry["fault"] for entry in REPORT["faults"]} <= {*FAULTS}
     assert (REPORT["totals"]["lost"], REPORT["totals"]["doubled"]) == (0, 0)
-
-
-def test_what_did_not_hold_or_was_not_proven_stands_on_the_page_with_its_reason():
-    others = [entry for entry in REPORT["faults"] if entry["verdict"] != "held"]
-    for entry in others:
-        assert f"- `{entry['fault']}`: {entry['detail'][0]}" in PAGE.read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def measure(home: Path, load: Load) -> dict[str, Any]:
     try:
         with program("mirror", replace(command, environment={**command.environment, **own}), log, home) as child:
             require_success(child, _PATIENCE_S)
-        sizes = lake.file_sizes(lake.open_table(str(home / "lake"), "transactions"))
+        sizes = [*lake.files(lake.open_table(str(home / "lake"), "transactions")).values()]
         return summary(load, json.loads(result.read_text(encoding="utf-8")), sizes)
     finally:
         shutil.rmtree(home, ignore_errors=True)

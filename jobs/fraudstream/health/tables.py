@@ -26,10 +26,9 @@ def tables(folder: str, known: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _table(folder: str, name: str, known: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] | None = _cached(folder, name, known, lambda table: _files(f"{folder}/{name}", table))
+        return _cached(folder, name, known, lambda table: _files(f"{folder}/{name}", table))
     except FraudstreamError as error:
-        found = {"files": None, "small_files": None, "bytes": None, "damaged": str(error)}
-    return found
+        return {"files": None, "small_files": None, "bytes": None, "damaged": str(error)}
 
 
 def alerts(folder: str, known: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -40,21 +39,25 @@ def alerts(folder: str, known: dict[str, Any]) -> dict[str, dict[str, int]]:
     return _cached(folder, "alerts", known, lambda _: _alerts(folder)) or {}
 
 
-def _cached(folder: str, name: str, known: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> Any:
+def _cached(
+    folder: str, name: str, known: dict[str, Any], read: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any] | None:
     table = lake.open_table(folder, name)
     if table is None:
         return None
     state = table.version(), time.time() // _FRESH_S  # `last_day` goes on without a new version
     if known.get(name, (None,))[0] != state:
         known[name] = state, read(table)
-    return known[name][1]
+    found: dict[str, Any] = known[name][1]
+    return found
 
 
 def _files(path: str, table: Any) -> dict[str, Any]:
-    sizes, gone = lake.file_sizes(table), lake.missing_files(path, table)
-    damaged = f"{len(gone):,} of its {len(sizes):,} files are gone, among them {gone[0]}" if gone else None
-    small = sum(size < SMALL_BYTES for size in sizes)
-    return {"files": len(sizes), "small_files": small, "bytes": sum(sizes), "damaged": damaged}
+    files = lake.files(table)
+    gone = [name for name in files if not Path(path, name).exists()]
+    damaged = f"{len(gone):,} of its {len(files):,} files are gone, among them {gone[0]}" if gone else None
+    small = sum(size < SMALL_BYTES for size in files.values())
+    return {"files": len(files), "small_files": small, "bytes": sum(files.values()), "damaged": damaged}
 
 
 def _alerts(folder: str) -> dict[str, dict[str, int]]:

@@ -84,8 +84,8 @@ def said(finding: Finding) -> str:
 
 
 def repair(shop: Workshop, options: Options, *, dry_run: bool = False, quarantine: bool = False) -> Repair:
-    """Close what an audit finds. Raises GuardError, before anything is done, while a driver writes a table that has to
-    be mended, FraudstreamError where something cannot be read or written; starting it again goes on."""
+    """Close what an audit finds. Raises GuardError, before a round does anything, while a driver writes a table that it
+    has to mend, FraudstreamError where something cannot be read or written; starting it again goes on."""
     _hold_repairs(shop.pipeline)
     found = _audit(shop, options)
     values = _quarantined(shop, found) if quarantine else {}
