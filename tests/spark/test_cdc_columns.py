@@ -7,18 +7,21 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import pytest
+from pyspark.sql import functions as F
 
 from fixtures.expected import EXPECTED, captured
 from fixtures.mutations import spoiled
 from fixtures.poison import GOOD, corpus, text
 from fixtures.readers import Message, python_answer, records_of, spark_answers, without_nulls
 from fraudstream.cdc.columns import OTHER, connector_events
+from fraudstream.cdc.matching import ENTRIES
 from fraudstream.cdc.shape import MOVED_HEADERS
 from fraudstream.config import load_pipeline
-from fraudstream.rulebook.catalog import load_rules
 from fraudstream.rulebook.payload import NULL
-from fraudstream.streams.frames import read_frame
-from fraudstream.streams.rule_query import bucketed_rows, entry_counts
+from fraudstream.streams.buckets import bucket_ids, buckets_of
+from fraudstream.streams.columnar.pack import unpack
+from fraudstream.streams.columnar.packing import Packing
+from fraudstream.streams.columnar.records import packed_records
 
 pytestmark = pytest.mark.spark
 ENTERING = ("judge", "history")
@@ -122,36 +125,60 @@ def test_a_message_of_another_form_goes_to_the_bucket_of_its_row(readings):
 
 
 @pytest.fixture(scope="module")
-def rows(spark, messages, tmp_path_factory):
-    """The projection of a stateful rule's query over all messages."""
-    pipeline = load_pipeline()
-    rules_file = tmp_path_factory.mktemp("rules") / "rules.yaml"
-    rules_file.write_text("anomaly: {}")
-    (rule,) = load_rules(rules_file)
-    events = connector_events(records_of(spark, list(messages.values())), pipeline.max_message_bytes)
-    return bucketed_rows(events.observe("input", *entry_counts()), rule, pipeline)
+def packed(spark, messages):
+    """The rows of all messages as a rule with state gets them, by the place of their message; and the counts. Arrow
+    hands over the messages a few at a time, and of two partitions by turns."""
+    records = records_of(spark, list(messages.values()))
+    spread = records.withColumn("partition", (F.col("offset") / 3).cast("int") % 2)
+    packing = Packing("user_id", buckets=6, partitions=2, max_bytes=load_pipeline().max_message_bytes, mask=None)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1000)
+    try:
+        found = packed_records(spread.coalesce(1), packing).collect()
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    counts = {name: sum(row[name] for row in found) for name in ("read", *ENTRIES)}
+    return [(row.bucket, unpack([bytes(row.packed)])) for row in found if row.bucket is not None], counts
 
 
-def test_the_rows_of_a_rule_are_those_of_the_plain_reader(rows, readings):
-    batch, counts = read_frame(rows.toArrow().to_pandas(), load_pipeline().max_message_bytes)
-    expected = [reading.python | {"offset": offset} for offset, reading in enumerate(readings.values())]
-    names = [name for name in batch if name not in ("partition", "judge")]
-    columns = zip(*(batch[name].tolist() for name in ("judge", *names)), strict=True)
-    found = {values[names.index("offset") + 1]: values for values in columns}
-    assert found == {
-        said["offset"]: (
-            said["entry"] == "judge",
-            *(said.get(name, None if name == "card_type" else NULL) for name in names),
-        )
-        for said in expected
-        if said["entry"] in ENTERING
+def test_the_rows_of_a_rule_are_those_of_the_plain_reader(packed, readings):
+    expected = {
+        offset: reading.python | {"offset": offset, "partition": offset // 3 % 2}
+        for offset, reading in enumerate(readings.values())
+        if reading.python["entry"] in ENTERING
     }
-    others = [reading.python["entry"] for reading in readings.values() if reading.connector["entry"] == OTHER]
-    assert counts == {entry: others.count(entry) for entry in OUTSIDE}
+    found = {}
+    for _, batch in packed[0]:
+        columns = {name: column.tolist() for name, column in batch.items()}
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        assert not found.keys() & {row["offset"] for row in rows}
+        found |= {row["offset"]: row for row in rows}
+    names = [name for name in found[min(found)] if name != "judge"]
+    assert {"partition", "offset", "user_id", "cents", "card_type"} < {*names}
+    assert found == {
+        offset: {
+            "judge": said["entry"] == "judge",
+            **{name: said.get(name, None if name == "card_type" else NULL) for name in names},
+        }
+        for offset, said in expected.items()
+    }
+    assert len(found) >= 500
 
 
-def test_a_rule_parses_a_message_once_in_compiled_code(rows):
-    plan = rows._jdf.queryExecution().executedPlan().toString()
+def test_every_message_is_counted_by_its_entry(packed, readings):
+    entries = Counter(reading.python["entry"] for reading in readings.values())
+    assert packed[1] == {"read": len(readings), **entries}
+
+
+def test_a_row_is_in_the_bucket_of_its_user(packed):
+    ids = bucket_ids(6, 2)
+    places = [(ids.index(bucket), buckets_of(batch["user_id"], 6).tolist()) for bucket, batch in packed[0]]
+    assert [place for place, found in places if {*found} != {place}] == []
+    assert len({place for place, _ in places}) >= 3
+
+
+def test_a_message_is_parsed_once_in_compiled_code(spark, messages):
+    events = connector_events(records_of(spark, list(messages.values())))
+    plan = events._jdf.queryExecution().executedPlan().toString()
     assert plan.count("from_json(") == 1
     projections = re.findall(r"^\W*(?:\*\(\d+\) )?Project\b", plan, re.MULTILINE)
     assert projections

@@ -24,8 +24,8 @@ from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.rulebook.payload import NULL
 from fraudstream.streams import progress
 from fraudstream.streams.buckets import bucket_ids, bucket_of, buckets_of
-from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
-from fraudstream.streams.rule_query import Judge, rule_messages
+from fraudstream.streams.columnar.query import is_columnar, read_packed
+from fraudstream.streams.rule_query import Judge, packed_messages, rule_messages
 from golden.topics import TOPIC, Message, goldens, pour
 from spark.streams import eager_bases, records
 

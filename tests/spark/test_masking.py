@@ -174,7 +174,8 @@ def test_an_id_of_a_user_stands_nowhere_and_neither_does_the_key(plain: World, m
 def test_no_plan_has_the_key(masked: World):
     for rule in masked.rules:
         shown = rule_messages(masked.records(), [Judge(rule)], masked.pipeline)._jdf.queryExecution().toString()
-        assert "masked(user_id" in shown
+        # Of a rule with state the function that packs the messages masks too.
+        assert ("MapInArrow packed(" if rule.corrections == "off" and not rule.stateless else "masked(user_id") in shown
         assert KEY.hex() not in shown
 
 

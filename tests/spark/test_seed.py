@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.cdc.columns import connector_events
+from fraudstream.cdc.columns import change_events
 from fraudstream.config import load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams.rule_query import Judge, rule_messages
@@ -55,7 +55,7 @@ def test_a_seeded_rule_alerts_as_one_that_has_read_the_history(spark, tmp_path: 
 
     before, *later = alerts_of(spark, tmp_path / "whole", [history, *cuts], rule, pipeline)
     expected = sorted(set(chain(*later)) - set(before))
-    seeds = {0: seed_states(connector_events(records(spark, TOPIC, history)), rule, pipeline)}
+    seeds = {0: seed_states(change_events(records(spark, TOPIC, history)), rule, pipeline)}
 
     assert expected
     seeded = alerts_of(spark, tmp_path / "seeded", cuts, rule, pipeline, seeds)

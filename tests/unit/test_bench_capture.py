@@ -32,7 +32,10 @@ def test_each_step_changes_what_it_names_and_nothing_else():
     tuning = {name for names in TUNING.values() for name in names}
     assert tuning < OURS.keys()
     assert difference("tuned") == difference("snapshot") == set()
-    assert difference("defaults") == tuning
+    assert difference("defaults") == difference("the connector's defaults") == tuning
+    assert difference("tuned without heap and collector") == set()
+    java = {name for name, setup in STEPS.items() if setup.usual_java}
+    assert java == {"defaults", "tuned without heap and collector"}
     assert difference("tuned without compression") == {"producer.override.compression.type"}
     assert difference("tuned without producer batches") == {
         "producer.override.linger.ms", "producer.override.batch.size",
@@ -146,6 +149,7 @@ def test_rows_are_written_to_the_cent():
 
 def test_the_steps_leave_out_each_group_of_settings_in_turn():
     assert tuple(STEPS) == (
-        "defaults", "tuned", "tuned without batch and queue", "tuned without poll interval",
+        "defaults", "the connector's defaults", "tuned", "tuned without heap and collector",
+        "tuned without batch and queue", "tuned without poll interval",
         "tuned without producer batches", "tuned without compression", "compact", "two connectors", "snapshot",
     )  # fmt: skip

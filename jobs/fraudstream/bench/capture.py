@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from fraudstream.bench.arrivals import arrivals, gathered, summary
 from fraudstream.bench.broker import own_settings
 from fraudstream.bench.dataset import CARD_TYPES, Columns, DataSet, Ints, columns
 from fraudstream.bench.messages import ROWS_PER_TRANSACTION
-from fraudstream.bench.setups import PUBLICATIONS, STEPS, Setup, connectors_of
+from fraudstream.bench.setups import PUBLICATIONS, STEPS, USUAL_JAVA, Setup, connectors_of
 from fraudstream.check.topic import read_topic
 from fraudstream.compare.database import drop_slot
 from fraudstream.compare.usage import tree
@@ -43,6 +44,8 @@ def measure(home: Path, step: str, rows: int = ROWS, repeats: int = REPEATS) -> 
     """What arrivals.summary tells of `repeats` runs of a step over `rows` rows, on a stack of its own in `home`, which
     is stopped and deleted afterwards. A run that cannot be finished ends the step: `failures` says why."""
     settings = own_settings(home)
+    if STEPS[step].usual_java:
+        settings = replace(settings, connect_java_options=tuple(USUAL_JAVA.split()))
     lifecycle.purge(settings)  # of a run that was killed
     found: list[dict[str, Any]] = []
     broken: list[str] = []

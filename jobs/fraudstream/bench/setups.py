@@ -15,6 +15,8 @@ TUNING: Mapping[str, tuple[str, ...]] = {
     "compression": ("producer.override.compression.type",),
 }
 """Settings that change nothing but the speed, by what they are about."""
+USUAL_JAVA = "-Xms256M -Xmx2G -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35"
+"""Heap and collector of Connect as Kafka's own connect-distributed.sh starts it."""
 PUBLICATIONS: Mapping[str, str] = {"bench_even": "user_id % 2 = 0", "bench_odd": "user_id % 2 <> 0"}
 """Of two connectors, with the rows of each; a user's changes stay together."""
 
@@ -35,13 +37,18 @@ class Setup:
     more: Mapping[str, str] = field(default_factory=dict)
     halves: bool = False
     """Two connectors, each with one of PUBLICATIONS."""
+    usual_java: bool = False
+    """Connect has USUAL_JAVA."""
     snapshot: bool = False
     """The rows are there before the connector: it reads them in a snapshot."""
 
 
+_TUNED = tuple(name for names in TUNING.values() for name in names)
 STEPS: Mapping[str, Setup] = {
-    "defaults": Setup(tuple(name for names in TUNING.values() for name in names)),
+    "defaults": Setup(_TUNED, usual_java=True),
+    "the connector's defaults": Setup(_TUNED),
     "tuned": Setup(),
+    "tuned without heap and collector": Setup(usual_java=True),
     **{f"tuned without {group}": Setup(names) for group, names in TUNING.items()},
     "compact": Setup(more=_COMPACT),
     "two connectors": Setup(halves=True),

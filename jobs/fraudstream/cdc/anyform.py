@@ -93,7 +93,7 @@ def _fields(at: At, max_bytes: int) -> list[Column]:
     row = F.when(flat, flat_row).when(op == "d", _of(at, "before")).otherwise(_of(at, "after"))
     complete = ~flat | (_of(at, "__source_ts_ms").isNotNull() & _of(at, "__deleted").isNotNull())
     metas = {name: F.when(flat, _of(at, theirs)).otherwise(_of(at, ours)) for name, (ours, theirs) in _META.items()}
-    has_before = ~flat & _of(at, "before.id").isNotNull() & _of(at, "before.user_id").isNotNull()
+    has_before = ~flat & (op != "t") & _of(at, "before.id").isNotNull() & _of(at, "before.user_id").isNotNull()
     is_moved = [F.array_contains(at("headers.key"), name) for name in shape.MOVED_HEADERS]
     return [
         _fault(at, max_bytes).alias("fault"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -55,9 +55,11 @@ class Block:
 
 
 def read_block(
-    records: Records, patterns: Patterns, cards: Cards, max_bytes: int = shape.MAX_BYTES, mask: Mask | None = None
-) -> Block:
-    """What the records say. Patterns and cards are learned on the way; they change nothing but the time it takes."""
+    records: Records, patterns: Patterns, cards: Cards, max_bytes: int = shape.MAX_BYTES, mask: Mask | None = None,
+    moved: Integers | None = None,
+) -> Block:  # fmt: skip
+    """What the records say. Patterns and cards are learned on the way; they change nothing but the time it takes.
+    `moved`: whether each record is half of a key change, where its headers are not in the records."""
     entries = np.full(len(records), -1, dtype=np.int8)
     fields = {name: np.zeros(len(records), dtype=np.int64) for name in FIELDS}
     sizes = records.ends - records.starts
@@ -68,7 +70,7 @@ def read_block(
         if len(left):
             left = _take(pattern, records, left, entries, fields, patterns, cards)
     _read_rest(records, entries, fields, patterns, cards, max_bytes)
-    entries[(entries <= UNJUDGED) & _moved(records)] = IGNORED
+    entries[(entries <= UNJUDGED) & (_moved(records) if moved is None else moved)] = IGNORED
     return _block(records, entries, fields, mask)
 
 
@@ -101,7 +103,7 @@ def _read_rest(
     while len(left):
         place, left = int(left[0]), left[1:]
         try:
-            event = envelope.read_change_event(records.value(place), records.headers(place), max_bytes)
+            event = envelope.read_change_event(records.value(place), (), max_bytes)
         except envelope.UnreadableMessage:
             entries[place] = UNREADABLE
             continue
@@ -110,7 +112,7 @@ def _read_rest(
             _set_fields(event, place, fields, cards)
         if len(left) and tried < _MOST_TRIED:
             tried += 1
-            template = template_of(records.value(place) or b"", replace(event, moved=False))
+            template = template_of(records.value(place) or b"", event)
             if template:
                 left = _take(pattern_of(template), records, left, entries, fields, patterns, cards)
 

@@ -137,11 +137,17 @@ def _snapshot() -> Column:
     return F.coalesce(F.col("m.source.snapshot"), F.lit("false"))
 
 
+def is_moved(headers: Column) -> Column:
+    """Whether a record with these headers is half of a key change."""
+    names = F.array(*map(F.lit, shape.MOVED_HEADERS))
+    return F.coalesce(F.arrays_overlap(headers.getField("key"), names), F.lit(False))
+
+
 def _fields() -> dict[str, Column]:
     """FIELDS of a known message; the meaning of each is that of `anyform`."""
     known, snapshot, op = F.col("known"), _snapshot(), F.col("m.op")
     created_at = F.when(known, F.col("row.created_at").cast("long"))
-    moved = F.coalesce(F.arrays_overlap(F.col("headers.key"), F.array(*map(F.lit, shape.MOVED_HEADERS))), F.lit(False))
+    moved = is_moved(F.col("headers"))
     before = F.col("m.before")
     has_before = before["id"].isNotNull() & before["user_id"].isNotNull()
     is_tombstone = F.col("value").isNull()

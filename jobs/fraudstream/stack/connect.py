@@ -44,9 +44,9 @@ def launch(settings: StackSettings) -> None:
     kafka.delete_topic(settings, "connect-status")
     more = [CONNECTORS / "secure.properties"] if settings.secure else []
     config = render_file(CONNECTORS / "worker.properties", settings.folder / "config", variables(settings), *more)
-    flags = [f"-Djava.security.auth.login.config={access.rest_login(settings)}"] if settings.secure else []
+    login = [f"-Djava.security.auth.login.config={access.rest_login(settings)}"] if settings.secure else []
     main = "org.apache.kafka.connect.cli.ConnectDistributed"
-    start(settings, "connect", kafka.java_command(main, "1g", config, flags=flags))
+    start(settings, "connect", kafka.java_command(main, [*settings.connect_java_options, *login], config))
 
 
 def wait_ready(settings: StackSettings) -> None:

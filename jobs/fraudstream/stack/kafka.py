@@ -29,14 +29,14 @@ LOG4J = DOCKER / "kafka" / "log4j2.properties"
 _OF_ADDRESSES = str.maketrans("+/", "-_")
 
 
-def java_command(main: str, heap: str, *arguments: str | Path, flags: Sequence[str] = ()) -> list[str | Path]:
-    """Command of a Java main class of Kafka's jars with a heap limit such as 512m."""
+def java_command(main: str, options: Sequence[str], *arguments: str | Path) -> list[str | Path]:
+    """Command of a Java main class of Kafka's jars with these options of Java's, heap and collector among them."""
     path = os.pathsep.join(str(jar) for jar in jars("kafka"))
-    return [require_java(), f"-Xmx{heap}", *_FLAGS, *flags, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", path, main,
-            *arguments]  # fmt: skip
+    return [require_java(), *options, *_OPTIONS, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", path, main, *arguments]
 
 
-_FLAGS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
+_SMALL = ("-XX:+UseSerialGC",)
+_OPTIONS = ("-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 
 
 def variables(settings: StackSettings) -> dict[str, str]:
@@ -64,7 +64,7 @@ def launch(settings: StackSettings) -> None:
     config = render_file(folder / "broker.properties", settings.folder / "config", variables(settings), *more)
     if not (data_folder(settings) / "meta.properties").exists():
         _format(settings, config)
-    start(settings, "kafka", java_command("kafka.Kafka", "512m", config))
+    start(settings, "kafka", java_command("kafka.Kafka", ["-Xmx512m", *_SMALL], config))
 
 
 def _format(settings: StackSettings, config: Path) -> None:
@@ -73,7 +73,7 @@ def _format(settings: StackSettings, config: Path) -> None:
     cluster = base64.urlsafe_b64encode(b"\x00" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     users = ["--add-scram", access.first_user(settings)] if settings.secure else []
     words: list[str | Path] = ["format", "--standalone", "-t", cluster, "-c", config, *users]
-    command = java_command("kafka.tools.StorageTool", "128m", *words)
+    command = java_command("kafka.tools.StorageTool", ["-Xmx128m", *_SMALL], *words)
     done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
         shutil.rmtree(data_folder(settings), ignore_errors=True)

@@ -32,6 +32,8 @@ class StackSettings:
     kafka_controller_port: int
     connect_port: int
     topic_partitions: int
+    connect_java_options: tuple[str, ...]
+    """Of Connect's JVM: heap and collector."""
     secure: bool
     versions: Mapping[str, str]
 
@@ -105,6 +107,7 @@ def load_settings(
         connect_port=found["CONNECT_PORT"],
         secure=_profile(values) == "secure",
         topic_partitions=_number(values, "TOPIC_PARTITIONS", 1, 1000),
+        connect_java_options=tuple(values["CONNECT_JAVA_OPTIONS"].split()),
         versions={name.removesuffix("_VERSION").lower(): v for name, v in _versions(values).items()},
     )
 

@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.cdc.columns import OTHER, RECORD_COLUMNS, change_events
+from fraudstream.cdc.matching import ENTRIES
 from fraudstream.config import Pipeline
 from fraudstream.streams.progress import parts_of
-from fraudstream.streams.rule_query import ENTRIES
 from fraudstream.streams.tables import CHANGES, QUARANTINE, TRANSACTIONS, create_table, names
 from fraudstream.streams.upkeep import CountedBatch
 

@@ -57,11 +57,11 @@ def parts_of(entries: Mapping[str, int], folded: Mapping[str, int] | None) -> di
     """The conservation law's parts from the counts per entry and, for a rule with state, of its fold."""
     if folded is None:
         return {"read": entries["read"], "judged": entries["judge"], **{name: entries[name] for name in PARTS[1:]}}
-    both = {name: entries[name] + folded[name] for name in ("unjudged", "unreadable", "ignored")}
+    outside = {name: entries[name] for name in ("unjudged", "unreadable", "ignored")}
     dropped = {name: folded[name] for name in _DROPPED if name in folded}
-    both["ignored"] += sum(dropped.values())
+    outside["ignored"] += sum(dropped.values())
     entered = {name: folded[name] for name in ("judged", "history", "corrected") if name in folded}
-    return {"read": entries["read"], **entered, **both, **dropped}
+    return {"read": entries["read"], **entered, **outside, **dropped}
 
 
 class BatchListener(StreamingQueryListener):

@@ -17,12 +17,12 @@ from fraudstream.rulebook.catalog import Rule
 from fraudstream.streams import progress, record
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.bases import bases_of
-from fraudstream.streams.columnar.query import is_columnar, packed_messages, read_packed
+from fraudstream.streams.columnar.query import is_columnar, read_packed
 from fraudstream.streams.kafka import has_topic, read_stream, sink_options, topic_id, wait_for_topic
 from fraudstream.streams.manifest import claim_checkpoint, hold_table, is_new, masked_with
 from fraudstream.streams.mirror import TABLES, mirror_batch
 from fraudstream.streams.recount import recount
-from fraudstream.streams.rule_query import Judge, rule_messages
+from fraudstream.streams.rule_query import Judge, packed_messages, rule_messages
 from fraudstream.streams.seed import stored_seeds
 from fraudstream.streams.start_over import require_not_gone, start_over, start_tables_over
 from fraudstream.streams.takeover import take_over

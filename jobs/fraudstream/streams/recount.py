@@ -52,17 +52,16 @@ def _fold_counts(
     bases = replace(bases_of(spark, checkpoint, rule.name), is_read_only=True)
     sharing = pipeline.judged_by(rule.name)
     place, count = sharing.index(rule.name), len(sharing)
-    max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
+    topic = pipeline.kafka.transactions_topic
 
     def counts_of_bucket(rows: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=list(names))
         value = rule_values(states["histories"].iloc[0] if len(states) else None, count)[place]
-        arriving, others = read_frame(rows, max_bytes, mask)
         bucket = int(rows["bucket"].iloc[0])
         before = states_of(value, bucket, seeds)
-        outcome = fold_versions(versions, before, arriving, topic, bases.of(bucket).of)
-        return pd.DataFrame([fold_counts(outcome.fold, others, names)], columns=list(names))
+        outcome = fold_versions(versions, before, read_frame(rows), topic, bases.of(bucket).of)
+        return pd.DataFrame([fold_counts(outcome.fold, names)], columns=list(names))
 
     rows = bucketed_rows(events, rule, pipeline).groupBy("bucket")
     states = _states_before(spark, checkpoint, batch).groupBy("bucket")

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
 from fraudstream import alerts
-from fraudstream.cdc.columns import OTHER, change_events, connector_events
+from fraudstream.cdc.columns import change_events
+from fraudstream.cdc.matching import ENTRIES
 from fraudstream.config import Pipeline
 from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
@@ -24,18 +25,21 @@ from fraudstream.streams import state_value
 from fraudstream.streams.bases import FolderBases
 from fraudstream.streams.buckets import bucket_of
 from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
+from fraudstream.streams.columnar.pack import unpack
+from fraudstream.streams.columnar.packing import COUNTS as COUNTED
+from fraudstream.streams.columnar.packing import Packing
+from fraudstream.streams.columnar.records import packed_records
 from fraudstream.streams.frames import frame_columns, read_frame
 from fraudstream.streams.progress import metric_of
 from fraudstream.streams.worker import spare_the_collector
 
-ENTRIES = ("judge", "history", "unjudged", "unreadable", "ignored")
-# What became of a bucket's rows: of those that enter a history, and of messages that only the fold's Python could read.
-COUNTS = ("judged", "history", "redelivered", "superseded", "unjudged", "unreadable", "ignored")
+COUNTS = ("judged", "history", "redelivered", "superseded")
+"""What became of the rows that enter a history."""
 _COUNTS_OF_CORRECTIONS = ("corrected", "not_kept", "uncorrected")
 _MESSAGE = ("topic", "key", "value")
 Seeds = Mapping[int, Mapping[int, bytes]]  # epoch -> bucket -> state
 BucketFunction = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]
-ReadFrame = Callable[[pd.DataFrame], tuple[Batch, Mapping[str, int]]]
+ReadFrame = Callable[[pd.DataFrame], Batch]
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,31 @@ def rule_messages(records: DataFrame, judges: Sequence[Judge], pipeline: Pipelin
     no corrections. Counted on the way: `observe` metrics "input" (one count per entry) and, for rules with state,
     "fold" (metric_of each of counts_of and alerts)."""
     rule, versions = judges[0].rule, judges[0].judging
+    if not rule.stateless and rule.corrections == "off":
+        return packed_messages(packed_records(records, packing_of(rule, pipeline)), judges, pipeline)
     counted = versioned_events(records, versions, pipeline).observe("input", *entry_counts())
     if rule.stateless:
         return _stateless_messages(counted, versions, pipeline)
     rows = bucketed_rows(counted, rule, pipeline)
-    return folded_messages(rows, bucket_function(judges, pipeline), [judge.rule for judge in judges])
+    return _folded_messages(rows, _bucket_function(judges, pipeline, read_frame), [judge.rule for judge in judges])
+
+
+def packed_messages(packed: DataFrame, judges: Sequence[Judge], pipeline: Pipeline) -> DataFrame:
+    """As `rule_messages`, over packed rows (columnar.packing.SCHEMA)."""
+    sums = [F.sum(name).alias(name) for name in COUNTED]
+    rows = packed.observe("input", *sums).where("bucket is not null").select("bucket", "packed")
+    function = _bucket_function(judges, pipeline, _read_packed)
+    return _folded_messages(rows, function, [judge.rule for judge in judges])
+
+
+def _read_packed(frame: pd.DataFrame) -> Batch:
+    return unpack([bytes(value) for value in frame["packed"]])
+
+
+def packing_of(rule: Rule, pipeline: Pipeline) -> Packing:
+    """How records are packed for the rule."""
+    state = pipeline.state
+    return Packing(rule.key, state.buckets, state.partitions, pipeline.max_message_bytes, pipeline.mask)
 
 
 def topic_of(rule: Rule, pipeline: Pipeline) -> str:
@@ -92,13 +116,11 @@ def versioned_events(records: DataFrame, versions: Sequence[Version], pipeline: 
 def rule_events(records: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The change events as the rule takes them: with `snapshot: judge`, a rule without state judges rows of a snapshot
     too (for one with state the fold does: it must know them from inserts, which supersede them). One with corrections
-    takes its changes as entries of their own; in every form, since a delete of another form would not tell its user."""
+    takes its changes as entries of their own."""
     if rule.corrections == "on":
         return with_corrections(change_events(records, pipeline.max_message_bytes, pipeline.mask))
-    if not rule.stateless:
-        return connector_events(records, pipeline.max_message_bytes, pipeline.mask)
     events = change_events(records, pipeline.max_message_bytes, pipeline.mask)
-    if rule.snapshot == "join":
+    if not rule.stateless or rule.snapshot == "join":
         return events
     return events.withColumn("entry", F.when(F.col("entry") == "history", "judge").otherwise(F.col("entry")))
 
@@ -118,7 +140,7 @@ def _in_force(versions: Sequence[Version], place: int) -> Column:
 
 
 def entry_counts() -> list[Column]:
-    """Aggregates over change events: `read`, and one per entry; messages that the fold reads are in none."""
+    """Aggregates over change events: `read`, and one per entry."""
     counted = (F.count_if(F.col("entry") == entry).alias(entry) for entry in ENTRIES)
     return [F.count(F.lit(1)).alias("read"), *counted]
 
@@ -139,8 +161,8 @@ def _stateless_messages(events: DataFrame, versions: Sequence[Version], pipeline
     return judged.where("message is not null").select("message.*")
 
 
-def folded_messages(rows: DataFrame, function: BucketFunction, rules: Sequence[Rule]) -> DataFrame:
-    """The messages that the function of `bucket_function` makes of the buckets' rows, and the metrics "fold"."""
+def _folded_messages(rows: DataFrame, function: BucketFunction, rules: Sequence[Rule]) -> DataFrame:
+    """The messages that the function of `_bucket_function` makes of the buckets' rows, and the metrics "fold"."""
     counts = counts_of(rules[0])
     # One message of the output; a row without a key carries a rule's counts of one bucket's part of the batch.
     columns = ", ".join(["place int", *(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts)])
@@ -161,16 +183,16 @@ def folded_messages(rows: DataFrame, function: BucketFunction, rules: Sequence[R
 def bucketed_rows(events: DataFrame, rule: Rule, pipeline: Pipeline) -> DataFrame:
     """The columns for `read_frame` of the events that may enter a history, with their bucket."""
     bucket = bucket_of(rule.key, pipeline.state.buckets, pipeline.state.partitions).alias("bucket")
-    entering = events.where(F.col("entry").isin("judge", "history", OTHER, CORRECTION))
+    entering = events.where(F.col("entry").isin("judge", "history", CORRECTION))
     if rule.corrections == "off":
         return entering.select(bucket, *frame_columns())
     return in_halves(entering).select(bucket, *frame_columns(), F.col("change"))
 
 
-def bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame | None = None) -> BucketFunction:
-    """The state function of one bucket: folds a micro-batch's rows into each rule's histories of the bucket. `read`
-    makes the fold's columns of the rows (default: read_frame, of the columns of bucketed_rows)."""
-    max_bytes, mask, topic = pipeline.max_message_bytes, pipeline.mask, pipeline.kafka.transactions_topic
+def _bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame) -> BucketFunction:
+    """The state function of one bucket: folds a micro-batch's rows, of which `read` makes the fold's columns, into each
+    rule's histories of the bucket."""
+    topic = pipeline.kafka.transactions_topic
     topics = [[topic_of(version.rule, pipeline) for version in judge.judging] for judge in judges]
     counts = counts_of(judges[0].rule)
 
@@ -178,14 +200,14 @@ def bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame
         spare_the_collector()
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-        batch, others = read(frame) if read else read_frame(frame, max_bytes, mask)
+        batch = read(frame)
         values = rule_values(state.get[0] if state.exists else None, len(judges))
         after, rows = [], list[tuple[Any, ...]]()
         for place, (judge, value) in enumerate(zip(judges, values, strict=True)):
             bases = judge.bases.of(key[0]).of if judge.bases else None
             outcome = fold_versions(judge.judging, states_of(value, key[0], judge.seeds), batch, topic, bases)
             after.append(outcome.fold.state)
-            rows.append((place, None, None, None, *fold_counts(outcome.fold, others, counts)))
+            rows.append((place, None, None, None, *fold_counts(outcome.fold, counts)))
             found_in = [topics[place][number] for number in outcome.found_by]
             rows += _messages(place, outcome.fold, found_in, len(counts))
         state.update((state_value.as_text(state_value.joined(after)),))
@@ -213,9 +235,9 @@ def counts_of(rule: Rule) -> tuple[str, ...]:
     return COUNTS if rule.corrections == "off" else (*COUNTS, *_COUNTS_OF_CORRECTIONS)
 
 
-def fold_counts(result: Fold, others: Mapping[str, int], names: tuple[str, ...]) -> list[int]:
+def fold_counts(result: Fold, names: tuple[str, ...]) -> list[int]:
     """The named counts of one bucket."""
-    return [others[name] if name in others else getattr(result, name) for name in names]
+    return [getattr(result, name) for name in names]
 
 
 def _messages(place: int, result: Fold, topics: list[str], counts: int) -> Iterator[tuple[Any, ...]]:

@@ -34,7 +34,7 @@ _OF_LAKE = {
     "partition": "partition", "offset": "offset", "entry": "entry", "id": "id", "user_id": "user_id",
     "cents": "cast(amount * 100 as long)", "created_at": "created_us", "merchant_id": "merchant_id", "lsn": "lsn",
     "tx_id": "tx_id", "committed_ms": "unix_millis(committed_at)", "captured_ms": "unix_millis(captured_at)",
-    "card_type": "card_type", "value": "cast(null as binary)", "moved": "moved",
+    "card_type": "card_type",
 }  # fmt: skip
 
 
@@ -59,11 +59,9 @@ class StoredSeed(Mapping[int, bytes]):
 
 def seed_states(events: DataFrame, rule: Rule, pipeline: Pipeline) -> Mapping[int, bytes]:
     """The state of each bucket after the change events (of rule_query.rule_events, or `history`)."""
-    max_bytes, mask = pipeline.max_message_bytes, pipeline.mask
 
     def state_of_bucket(rows: pd.DataFrame) -> pd.DataFrame:
-        batch, _ = read_frame(rows, max_bytes, mask)
-        return pd.DataFrame({"bucket": rows["bucket"].iloc[:1], "histories": [state_of(rule, batch)]})
+        return pd.DataFrame({"bucket": rows["bucket"].iloc[:1], "histories": [state_of(rule, read_frame(rows))]})
 
     rows = bucketed_rows(events, rule, pipeline)
     states = rows.groupBy("bucket").applyInPandas(state_of_bucket, "bucket int, histories binary")

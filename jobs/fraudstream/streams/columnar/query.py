@@ -1,28 +1,21 @@
-"""A query of rules with state over packed rows: what rule_query does over Kafka's records."""
+"""Which rules read by the columnar source, and how their queries ask it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from fraudstream.cdc.matching import ENTRIES
 from fraudstream.config import Pipeline
 from fraudstream.errors import ConfigError
-from fraudstream.rulebook.arrivals import Batch
 from fraudstream.rulebook.catalog import Rule
-from fraudstream.streams.columnar.pack import unpack
 from fraudstream.streams.columnar.source import NAME, ColumnarSource
-from fraudstream.streams.rule_query import Judge, bucket_function, folded_messages
 from fraudstream.wire.client import client_of
 
 # What the source would have to ignore, and a query relies on.
 _UNKNOWN = ("minoffsetspertrigger", "maxtriggerdelay", "startingtimestamp", "startingoffsetsbytimestamp")
 _ISOLATION = ("read_committed", "read_uncommitted")
-_NOTHING_ELSE = {"unjudged": 0, "unreadable": 0, "ignored": 0}
 
 
 def is_columnar(rule: Rule, pipeline: Pipeline) -> bool:
@@ -58,15 +51,3 @@ def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapp
     spark._jvm.SparkSession.setActiveSession(spark._jsparkSession)  # type: ignore[union-attr]
     spark.dataSource.register(ColumnarSource)
     return spark.readStream.format(NAME).options(**options).load()
-
-
-def packed_messages(packed: DataFrame, judges: Sequence[Judge], pipeline: Pipeline) -> DataFrame:
-    """As rule_query.rule_messages, over the source's rows."""
-    sums = [F.sum(name).alias(name) for name in ("read", *ENTRIES)]
-    rows = packed.observe("input", *sums).where("bucket is not null").select("bucket", "packed")
-    function = bucket_function(judges, pipeline, _read_packed)
-    return folded_messages(rows, function, [judge.rule for judge in judges])
-
-
-def _read_packed(frame: pd.DataFrame) -> tuple[Batch, Mapping[str, int]]:
-    return unpack([bytes(value) for value in frame["packed"]]), _NOTHING_ELSE

@@ -12,20 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 from pyspark.sql.types import StructType
 
-from fraudstream.cdc.blocks import Block, Patterns, read_block
-from fraudstream.cdc.cards import Cards
-from fraudstream.cdc.matching import ENTRIES
 from fraudstream.masking import Mask
-from fraudstream.rulebook.exact import Integers
-from fraudstream.streams.buckets import bucket_ids, buckets_of
 from fraudstream.streams.columnar.offsets import limited, ranges, require_growth
-from fraudstream.streams.columnar.pack import pack_buckets
+from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
 from fraudstream.streams.worker import spare_the_collector
 from fraudstream.wire.client import client_of
 from fraudstream.wire.cluster import offsets_of, require_same, topic_of
@@ -33,19 +27,7 @@ from fraudstream.wire.reading import Range, read_range
 from fraudstream.wire.requests import ANY, COMMITTED, EARLIEST, LATEST, Topic
 
 NAME = "fraudstream-columns"
-SCHEMA = "bucket int, packed binary, read long, " + ", ".join(f"{entry} long" for entry in ENTRIES)
-_ARROW = pa.schema(
-    [
-        ("bucket", pa.int32()),
-        ("packed", pa.binary()),
-        *((name, pa.int64()) for name in ("read", *ENTRIES)),
-    ]
-)
-# Rows that are packed at once. With 32,000, which stay in a core's cache, a row took 1.7 us from fetch to value, with
-# 250,000 it took 1.9; but each value takes 40 us, so that a bucket must have rows enough.
-_PACKED, _PACKED_OF_BUCKET, _MOST_PACKED = 32_000, 200, 1_000_000
 _FRESH = 5.0  # seconds; records are fetched by the topic's id, so that none of another topic are read meanwhile
-_patterns = Patterns()  # of this process: what it has learned serves its next task
 
 
 @dataclass(frozen=True)
@@ -156,49 +138,17 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
 
 def read_task(options: Mapping[str, str], task: Task, isolation: int) -> Iterator[pa.RecordBatch]:
-    """The packed rows of each bucket, then the counts."""
+    """The task's records, packed."""
     spare_the_collector()
     client, key_file = client_of(options), options["maskingkeyfile"]
-    mask = Mask(key_file, options["maskingkey"]) if key_file else None
-    counts = dict.fromkeys(("read", *ENTRIES), 0)
-    at_once = min(max(_PACKED, _PACKED_OF_BUCKET * int(options["buckets"])), _MOST_PACKED)
-    for part in task.parts:
-        cards, blocks, waiting = Cards(), list[Block](), 0
-        for records in read_range(client, part, isolation):
-            if not len(records):
-                continue
-            block = read_block(records, _patterns, cards, int(options["maxbytes"]), mask)
-            counts["read"] += len(records)
-            for name, number in block.counts.items():
-                counts[name] += number
-            blocks.append(block)
-            waiting += len(block.columns["offset"])
-            if waiting >= at_once:
-                yield _packed(options, blocks, part.partition, cards)
-                blocks, waiting = [], 0
-        if waiting:
-            yield _packed(options, blocks, part.partition, cards)
-    if counts["read"]:
-        yield pa.RecordBatch.from_arrays(
-            [pa.array([None], pa.int32()), pa.array([None], pa.binary()), *(pa.array([n]) for n in counts.values())],
-            schema=_ARROW,
-        )
-
-
-def _packed(options: Mapping[str, str], blocks: list[Block], partition: int, cards: Cards) -> pa.RecordBatch:
-    buckets = int(options["buckets"])
-    columns: dict[str, Integers] = {
-        name: np.concatenate([block.columns[name] for block in blocks]) for name in blocks[0].columns
-    }
-    places = buckets_of(columns[options["key"]], buckets)
-    ids = bucket_ids(buckets, int(options["partitions"]))
-    found = [(ids[place], value) for place, value in pack_buckets(columns, partition, places, cards.texts)]
-    nothing = pa.array([0] * len(found), pa.int64())
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([bucket for bucket, _ in found], pa.int32()),
-            pa.array([value for _, value in found], pa.binary()),
-            *(nothing for _ in ("read", *ENTRIES)),
-        ],
-        schema=_ARROW,
+    packing = Packing(
+        key=options["key"], buckets=int(options["buckets"]), partitions=int(options["partitions"]),
+        max_bytes=int(options["maxbytes"]), mask=Mask(key_file, options["maskingkey"]) if key_file else None,
+    )  # fmt: skip
+    parts = (
+        Part(each.partition, records)
+        for each in task.parts
+        for records in read_range(client, each, isolation)
+        if len(records)
     )
+    return packed_batches(parts, packing)
