@@ -1,6 +1,7 @@
 """The records that Spark's own Kafka source has read, as packed rows.
 
-Read by Spark's expressions instead, a record took eight times as long: 13 us of two cores, of which the fetch is 1.5.
+Read by Spark's expressions instead, 79,000 records a second were judged on 2 cores instead of 196,000, and of flattened
+ones 48,000 instead of 251,000.
 """
 
 from __future__ import annotations
