@@ -26,8 +26,7 @@ from fraudstream.streams.bases import FolderBases
 from fraudstream.streams.buckets import bucket_of
 from fraudstream.streams.changes import CORRECTION, in_halves, with_corrections
 from fraudstream.streams.columnar.pack import unpack
-from fraudstream.streams.columnar.packing import COUNTS as COUNTED
-from fraudstream.streams.columnar.packing import Packing
+from fraudstream.streams.columnar.packing import Packing, takes_packed_rows
 from fraudstream.streams.columnar.records import packed_records
 from fraudstream.streams.frames import frame_columns, read_frame
 from fraudstream.streams.progress import metric_of
@@ -65,28 +64,27 @@ def rule_messages(records: DataFrame, judges: Sequence[Judge], pipeline: Pipelin
     no corrections. Counted on the way: `observe` metrics "input" (one count per entry) and, for rules with state,
     "fold" (metric_of each of counts_of and alerts)."""
     rule, versions = judges[0].rule, judges[0].judging
-    if not rule.stateless and rule.corrections == "off":
-        return packed_messages(packed_records(records, packing_of(rule, pipeline)), judges, pipeline)
+    if takes_packed_rows(rule):
+        return packed_messages(packed_records(records, _packing_of(rule, pipeline)), judges, pipeline)
     counted = versioned_events(records, versions, pipeline).observe("input", *entry_counts())
     if rule.stateless:
         return _stateless_messages(counted, versions, pipeline)
     rows = bucketed_rows(counted, rule, pipeline)
-    return _folded_messages(rows, _bucket_function(judges, pipeline, read_frame), [judge.rule for judge in judges])
+    return _folded_messages(rows, judges, pipeline, read_frame)
 
 
 def packed_messages(packed: DataFrame, judges: Sequence[Judge], pipeline: Pipeline) -> DataFrame:
     """As `rule_messages`, over packed rows (columnar.packing.SCHEMA)."""
-    sums = [F.sum(name).alias(name) for name in COUNTED]
+    sums = [F.sum(name).alias(name) for name in ("read", *ENTRIES)]
     rows = packed.observe("input", *sums).where("bucket is not null").select("bucket", "packed")
-    function = _bucket_function(judges, pipeline, _read_packed)
-    return _folded_messages(rows, function, [judge.rule for judge in judges])
+    return _folded_messages(rows, judges, pipeline, _read_packed)
 
 
 def _read_packed(frame: pd.DataFrame) -> Batch:
     return unpack([bytes(value) for value in frame["packed"]])
 
 
-def packing_of(rule: Rule, pipeline: Pipeline) -> Packing:
+def _packing_of(rule: Rule, pipeline: Pipeline) -> Packing:
     """How records are packed for the rule."""
     state = pipeline.state
     return Packing(rule.key, state.buckets, state.partitions, pipeline.max_message_bytes, pipeline.mask)
@@ -161,17 +159,17 @@ def _stateless_messages(events: DataFrame, versions: Sequence[Version], pipeline
     return judged.where("message is not null").select("message.*")
 
 
-def _folded_messages(rows: DataFrame, function: BucketFunction, rules: Sequence[Rule]) -> DataFrame:
-    """The messages that the function of `_bucket_function` makes of the buckets' rows, and the metrics "fold"."""
-    counts = counts_of(rules[0])
+def _folded_messages(rows: DataFrame, judges: Sequence[Judge], pipeline: Pipeline, read: ReadFrame) -> DataFrame:
+    """The messages that `_bucket_function` makes of the buckets' rows, and the metrics "fold"."""
+    counts = counts_of(judges[0].rule)
     # One message of the output; a row without a key carries a rule's counts of one bucket's part of the batch.
     columns = ", ".join(["place int", *(f"{name} string" for name in _MESSAGE), *(f"{count} long" for count in counts)])
     folded = rows.groupBy("bucket").applyInPandasWithState(
-        function, columns, state_value.SCHEMA, "update", GroupStateTimeout.NoTimeout
+        _bucket_function(judges, pipeline, read), columns, state_value.SCHEMA, "update", GroupStateTimeout.NoTimeout
     )
     totals = [
-        total.alias(metric_of(rule.name, name))
-        for place, rule in enumerate(rules)
+        total.alias(metric_of(judge.rule.name, name))
+        for place, judge in enumerate(judges)
         for name, total in (
             ("alerts", F.count_if((F.col("place") == place) & F.col("key").isNotNull())),
             *((count, F.sum(F.when(F.col("place") == place, F.col(count)))) for count in counts),

@@ -30,6 +30,12 @@ class Records:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def where(self, wanted: Integers) -> Records:
+        """The records of the mask."""
+        if wanted.all():
+            return self
+        return Records(self.data, self.offsets[wanted], self.starts[wanted], self.ends[wanted], self.stops[wanted])
+
     def value(self, place: int) -> bytes | None:
         """A record's value."""
         start, end = int(self.starts[place]), int(self.ends[place])
@@ -68,10 +74,7 @@ def read_records(batches: Sequence[Batch], start: int, end: int) -> Records:
     found = _fields(data, begins, bases, size)
     if found is None:
         found = _one_by_one(data, begins, bases, size)
-    wanted = (found.offsets >= start) & (found.offsets < end)
-    if wanted.all():
-        return found
-    return Records(data, found.offsets[wanted], found.starts[wanted], found.ends[wanted], found.stops[wanted])
+    return found.where((found.offsets >= start) & (found.offsets < end))
 
 
 def _begins(batches: Sequence[Batch]) -> Integers:

@@ -13,6 +13,7 @@ from fraudstream.cdc.blocks import Block, Patterns, read_block
 from fraudstream.cdc.cards import Cards
 from fraudstream.cdc.matching import ENTRIES
 from fraudstream.masking import Mask
+from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.exact import Integers
 from fraudstream.streams.buckets import bucket_ids, buckets_of
 from fraudstream.streams.columnar.pack import pack_buckets
@@ -47,6 +48,11 @@ class Part:
     records: Records
     moved: Integers | None = None
     """Whether each is half of a key change; None: as the headers in the records say."""
+
+
+def takes_packed_rows(rule: Rule) -> bool:
+    """Whether the rule has state and no corrections. The others need rows, or changes, in Spark."""
+    return not rule.stateless and rule.corrections == "off"
 
 
 def packed_batches(parts: Iterable[Part], packing: Packing) -> Iterator[pa.RecordBatch]:

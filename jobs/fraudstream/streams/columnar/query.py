@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from fraudstream.config import Pipeline
 from fraudstream.errors import ConfigError
 from fraudstream.rulebook.catalog import Rule
+from fraudstream.streams.columnar.packing import takes_packed_rows
 from fraudstream.streams.columnar.source import NAME, ColumnarSource
 from fraudstream.wire.client import client_of
 
@@ -19,9 +20,8 @@ _ISOLATION = ("read_committed", "read_uncommitted")
 
 
 def is_columnar(rule: Rule, pipeline: Pipeline) -> bool:
-    """Whether the rule's query reads by the columnar source: if it is configured, for rules with state and without
-    corrections. The others need rows, or changes, in Spark."""
-    return pipeline.kafka.reader == "columnar" and not rule.stateless and rule.corrections == "off"
+    """Whether the rule's query reads by the columnar source: if it is configured, for rules that take packed rows."""
+    return pipeline.kafka.reader == "columnar" and takes_packed_rows(rule)
 
 
 def made_with_reader(rule: Rule, pipeline: Pipeline) -> dict[str, str]:

@@ -15,7 +15,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fraudstream.cdc.columns import is_moved
-from fraudstream.rulebook.exact import Integers
 from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
 from fraudstream.streams.worker import spare_the_collector
 from fraudstream.wire.reading import CHUNK
@@ -44,11 +43,8 @@ def _parts(batch: pa.RecordBatch) -> Iterator[Part]:
         chunk = batch.slice(start, CHUNK)
         records, moved = _records(chunk), chunk.column("moved").to_numpy(zero_copy_only=False)
         own = partitions[start : start + CHUNK]
-        if own[0] == own[-1] and (own == own[0]).all():
-            yield Part(int(own[0]), records, moved)
-            continue
         for partition in np.unique(own).tolist():
-            yield Part(partition, _only(records, own == partition), moved[own == partition])
+            yield Part(partition, records.where(own == partition), moved[own == partition])
 
 
 def _records(batch: pa.RecordBatch) -> Records:
@@ -62,10 +58,4 @@ def _records(batch: pa.RecordBatch) -> Records:
     own = memoryview(data)[first:last] if data else b""
     return Records(
         b"".join([own, bytes(PADDING)]), batch.column("offset").to_numpy(), starts, stops, np.maximum(stops, starts)
-    )
-
-
-def _only(records: Records, wanted: Integers) -> Records:
-    return Records(
-        records.data, records.offsets[wanted], records.starts[wanted], records.ends[wanted], records.stops[wanted]
     )
