@@ -30,7 +30,7 @@ class History:
     @cached_property
     def entered(self) -> list[int]:
         """The places in the batch of the rows that entered the history, in order; the judged one is the last."""
-        rows, _ = merged(nothing_kept(self.rule.columns), self.batch, self.rule.key)
+        rows = merged(nothing_kept(self.rule.columns), self.batch, self.rule.key)
         rows = rows.where(~redelivered(rows, remembered=self.rule.remembered, span=self.rule.span))
         places: list[int] = rows.where(~superseded(rows)).place.tolist()
         return places

@@ -53,10 +53,9 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str, bases: Bases
         kept = nothing_kept(rule.columns) if state is None else unpack(state, rule.columns)
         return _corrected(rule, kept, batch, topic)
     past = opened(state, rule, bases)
-    kept, log = past.of(batch[rule.key])
-    arriving = behind(log, batch, rule.key)
+    arriving = behind(past.logged(batch[rule.key]), batch, rule.key)
     first = len(arriving["offset"]) - len(batch["offset"])
-    rows, others = merged(kept, arriving, rule.key)
+    rows = merged(past.base, arriving, rule.key)
     again = redelivered(rows, remembered=rule.remembered, span=rule.span)
     rows = rows.where(~again)
     overtaken = superseded(rows)
@@ -64,7 +63,7 @@ def fold(rule: Rule, state: bytes | None, batch: Batch, topic: str, bases: Bases
     entered = rows.place >= first
     positions = np.flatnonzero(entered if rule.snapshot == "judge" else entered & rows.judge)
     return Fold(
-        state=after(past, rows, others, entered, rule, bases),
+        state=after(past, rows, entered, rule, bases),
         alerts=_alerts(rule, rows, positions, batch, topic, first),
         judged=len(positions),
         history=int(entered.sum()) - len(positions),

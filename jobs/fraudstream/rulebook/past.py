@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged, of_users
+from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged, without
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.kept import Kept, narrowed, nothing_kept, pack, unpack
@@ -61,12 +61,12 @@ class Past:
     replaced: list[tuple[int, str]] = field(default_factory=list)
     """Earlier bases with the folds at which they were replaced."""
 
-    def of(self, users: Integers) -> tuple[Kept, Batch]:
-        """What these users have in the base and in the log. Of a state that has the rows itself, all of them."""
+    def logged(self, users: Integers) -> Batch:
+        """What these users have in the log."""
         if not self.name:
-            return self.base, self.log
+            return self.log
         mine = np.isin(self.log["user"], users)
-        return of_users(self.base, np.unique(users)), {name: column[mine] for name, column in self.log.items()}
+        return {name: column[mine] for name, column in self.log.items()}
 
 
 def opened(state: bytes | None, rule: Rule, bases: Bases | None) -> Past:
@@ -99,16 +99,16 @@ def behind(log: Batch, batch: Batch, key: str) -> Batch:
     return {name: np.concatenate([own[name], batch[name]]) for name in own if name != "user"}
 
 
-def after(past: Past, rows: Rows, others: Kept, entered: Integers, rule: Rule, bases: Bases | None) -> bytes:
-    """The state after a batch, of whose `rows` (merged with `past.of`; `others` are the rest of it) those of the mask
-    `entered` are new."""
+def after(past: Past, rows: Rows, entered: Integers, rule: Rule, bases: Bases | None) -> bytes:
+    """The state after a batch, of whose `rows` (merged with the base and what was logged of their users) those of the
+    mask `entered` are new."""
     count, known = int(entered.sum()), len(past.base.columns[rule.columns[0]])
     if bases is None:
-        return pack(_united(rows, others, rule))
+        return pack(_united(past.base, rows, rule))
     past = replace(past, folds=past.folds + 1, replaced=bases.delete(past.replaced, past.folds))
     if not past.name:
         if past.state is None or not bases.is_due(known, count):
-            return _whole(past, pack(_united(rows, others, rule)))
+            return _whole(past, pack(_united(past.base, rows, rule)))
         past = replace(past, name=bases.write(past.folds, past.state), log=_nothing_logged(rule))
     new = {"user": rows.users[rows.user_of[entered]], "judge": rows.judge[entered]}
     new |= {name: column[entered] for name, column in rows.columns.items()}
@@ -123,15 +123,15 @@ def after(past: Past, rows: Rows, others: Kept, entered: Integers, rule: Rule, b
     return _packed(replace(past, name=bases.write(past.folds, united)))
 
 
-def _united(rows: Rows, others: Kept, rule: Rule) -> Kept:
-    return appended(others, rows.where(_still_kept(rows, rule)), rows.has_streamed)
+def _united(base: Kept, rows: Rows, rule: Rule) -> Kept:
+    return appended(without(base, rows.users), rows.where(_still_kept(rows, rule)), rows.has_streamed)
 
 
 def _compacted(past: Past, rule: Rule) -> bytes:
     """Base and log as a state that has the rows itself, users in order."""
+    users = np.union1d(past.base.users, past.log["user"])
     batch = {**past.log, rule.key: past.log["user"], "offset": np.arange(len(past.log["user"]))}
-    kept = _united(*merged(past.base, batch, rule.key), rule)
-    return pack(of_users(kept, np.sort(kept.users)))
+    return pack(_united(past.base, merged(past.base, batch, rule.key, users), rule))
 
 
 def _whole(past: Past, state: bytes) -> bytes:

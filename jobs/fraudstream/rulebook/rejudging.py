@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged
+from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged, without
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.corrections import (
     EMPTY,
@@ -33,7 +33,8 @@ Alerts = list[dict[str, Any]]
 
 def fold_round(rule: Rule, kept: Kept, batch: Batch, topic: str) -> tuple[Kept, Alerts, dict[str, int]]:
     """What is kept after a round (corrections.rounds), the alerts and what became of the rows."""
-    rows, others = merged(kept, batch, rule.key)
+    rows = merged(kept, batch, rule.key)
+    others = without(kept, rows.users)
     is_change = rows.place >= 0
     is_change[is_change] = batch["change"][rows.place[is_change]] != Change.ENTER
     changes, rows = rows.where(is_change), rows.where(~is_change)
