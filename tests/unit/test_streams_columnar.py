@@ -82,10 +82,17 @@ def test_a_partition_that_is_shorter_than_it_was_is_refused(end):
 
 
 def test_tasks_get_about_as_much_work_each():
-    end = {0: 100, 1: 60, 2: 50, 3: 10, 4: 0}
+    end = {0: 100_000, 1: 60_000, 2: 50_000, 3: 10_000, 4: 0}
     work = ranges("t", uuid.UUID(int=1), {0: ("one", 1)}, {}, end, 2)
     assert [[(part.partition, part.start, part.end) for part in parts] for parts in work] == [
-        [(0, 0, 100), (3, 0, 10)], [(1, 0, 60), (2, 0, 50)],
+        [(0, 0, 100_000), (3, 0, 10_000)], [(1, 0, 60_000), (2, 0, 50_000)],
     ]  # fmt: skip
     assert work[0][0].leader == ("one", 1)
     assert ranges("t", uuid.UUID(int=1), {}, end, end, 2) == []
+
+
+@pytest.mark.parametrize(("records", "tasks"), [(1, 1), (2500, 1), (2501, 2), (7500, 3), (7501, 4), (50_000, 4)])
+def test_a_batch_of_few_records_has_fewer_tasks_and_all_of_its_partitions(records, tasks):
+    work = ranges("t", uuid.UUID(int=1), {}, {}, dict.fromkeys(range(4), records), 4)
+    assert len(work) == tasks
+    assert sorted(part.partition for parts in work for part in parts) == [0, 1, 2, 3]

@@ -11,6 +11,8 @@ from fraudstream.wire.client import Address
 from fraudstream.wire.reading import Range
 
 Offsets = Mapping[int, int]
+# Records that cost as much as the task that reads them does by itself, 20 ms.
+_WORTH_A_TASK = 10_000
 
 
 def limited(start: Offsets, end: Offsets, most: int | None) -> dict[int, int]:
@@ -45,13 +47,15 @@ def require_growth(topic: str, start: Offsets, end: Offsets, known: int | None =
 def ranges(
     topic: str, topic_id: uuid.UUID, leaders: Mapping[int, Address | None], start: Offsets, end: Offsets, tasks: int
 ) -> list[list[Range]]:
-    """The offsets to read, as equal work for at most so many tasks: the largest part first to who has least."""
+    """The offsets to read, as equal work for at most so many tasks, and no more than are worth it: the largest part
+    first to who has least."""
     found = [
         Range(topic, topic_id, partition, start.get(partition, 0), end[partition], leaders.get(partition))
         for partition in end
         if end[partition] > start.get(partition, 0)
     ]
-    work: list[list[Range]] = [[] for _ in range(min(tasks, len(found)))]
+    worth = -(-_total(found) // _WORTH_A_TASK)
+    work: list[list[Range]] = [[] for _ in range(min(tasks, len(found), worth))]
     for each in sorted(found, key=_size, reverse=True):
         min(work, key=_total).append(each)
     return work
