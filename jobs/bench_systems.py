@@ -22,7 +22,7 @@ from fraudstream.stack.settings import load_settings
 
 _EXAMPLES = """examples:
   make bench                                           # six systems and the raw read, three times each; 12 minutes
-  make bench BENCH="--full"                            # every system, both forms, up to a million users; hours
+  make bench BENCH="--full"                            # every system; the quick ones on five data sets; all parts
   make bench BENCH="--part growth,agents"              # no race: by users with whole histories, by number of rules
   make bench BENCH="--only ours,streams --form compact --events 1000000"
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="the systems")
-    add("--full", action="store_true", help="every system on five data sets; hours")
+    add("--full", action="store_true", help="every system, a quick run on four more data sets, all parts; hours")
     add("--only", type=options.choices(NAMES), default=[], metavar="A,B", help="only these systems")
     add("--part", type=options.choices([*PARTS]), default=[], metavar="A,B",
         help=f"instead of the race, of {', '.join(PARTS)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ def test_the_quick_plan_takes_turns_and_the_full_one_has_every_system_form_and_n
     assert {heat.data for heat in quick} == {DataSet(events=3_000_000)}
     full = planned(Options(full=True))
     assert {heat.system for heat in full} == set(NAMES)
+    elsewhere = [heat for heat in full if replace(heat.data, events=1) != DataSet(events=1)]
+    assert {heat.system for heat in elsewhere} == {*QUICK}
+    assert (len(full), len(elsewhere)) == (3 * len(NAMES) + 4 * 3 * len(QUICK), 4 * 3 * len(QUICK))
     assert {heat.data.form for heat in full} == {"envelope", "compact"}
     assert {heat.data.users for heat in full} == {9_000, 100_000, 1_000_000}
     assert len({heat.key for heat in full}) == len(full)

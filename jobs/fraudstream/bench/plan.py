@@ -82,18 +82,30 @@ def steps(options: Options) -> list[Step]:
 def planned(options: Options) -> list[Heat]:
     """All heats, none where parts are asked for, data set by data set; within one the systems take turns, so that an
     hour in which the machine is slow is nobody's alone."""
-    systems = options.only or (() if options.parts else NAMES if options.full else QUICK)
     return [
         Heat(data.shortened(SYSTEMS[name].most_events if name in SYSTEMS else None), name, repeat)
-        for data in data_sets(options)
+        for place, data in enumerate(data_sets(options))
         for repeat in range(1, options.repeats + 1)
-        for name in systems
+        for name in _systems(options, is_first=place == 0)
     ]
+
+
+def _systems(options: Options, *, is_first: bool) -> Sequence[str]:
+    """Those raced on a data set. All of them on five would take 11 hours, and what a slow one loses on other data says
+    little: a full run has all on the first data set, and on the others those of a quick one."""
+    if options.only or options.parts:
+        return options.only
+    return NAMES if options.full and (is_first or _chosen(options)) else QUICK
+
+
+def _chosen(options: Options) -> bool:
+    """Whether data sets are asked for."""
+    return bool(options.profiles or options.forms or options.users)
 
 
 def data_sets(options: Options) -> list[DataSet]:
     """Those asked for crossed with each other; of a full run that asks for none, one change at a time to the first."""
-    if options.full and not (options.profiles or options.forms or options.users):
+    if options.full and not _chosen(options):
         first = DataSet(events=options.length)
         more = [DataSet(users=users, events=options.length) for users in USERS[1:]]
         forms = [DataSet(form=form, events=options.length) for form in FORMS[1:]]
