@@ -90,6 +90,8 @@ def start(
             fresh = noted.with_suffix(".new")
             fresh.write_text(line, encoding="utf-8")
             fresh.replace(noted)
+        # Here and not behind the block: Python passes over what is raised while an object is deleted, Ctrl-C too.
+        del process
 
 
 @contextlib.contextmanager
