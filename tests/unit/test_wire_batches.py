@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from fixtures.batches import CODECS, TRANSACTIONAL, Message, batch, marker, records_of
 from fraudstream.wire.batches import BadBatch, read_batches
-from fraudstream.wire.records import Records, read_records
+from fraudstream.wire.records import Records, headers_in, read_records
 
 FAR = 2**62  # ms from the batch's own time: its varint takes nine bytes
 
 
 def contents(records: Records) -> list[tuple[int, bytes | None, list[tuple[str, bytes]]]]:
     """Offset, value and headers of each."""
-    return [(int(o), records.value(place), records.headers(place)) for place, o in enumerate(records.offsets)]
+    return [
+        (int(offset), records.value(place), headers_in(records.header_bytes(place)))
+        for place, offset in enumerate(records.offsets)
+    ]
 
 
 def messages_in(data: bytes, *aborted: tuple[int, int], start: int = 0, end: int = 1 << 40) -> list[bytes | None]:

@@ -129,8 +129,8 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
         "Milliseconds from a row's commit in PostgreSQL until the broker has its alert, at 2,000 rows a second, with "
         "archive and mirror, all on this machine, in the last minute of a run of four minutes, of eight where the "
         "mirror writes every 10 s; the stages are medians. Log to log: from when the broker has the record until it "
-        "has the alert. The connector's transaction, before whose commit "
-        "nobody may read the record, counts in it; the plain producer has none, and no database beside it. First "
-        "alert: from spark-submit to the first alert on rows that were there before."
+        "has the alert. The connector's transaction, before whose commit nobody may read the record, counts in it; the "
+        "plain producer has none, and no database beside it. First alert: from spark-submit to the first alert on rows "
+        "that were there before."
     )
     return Table("Latency", header, rows, caption)

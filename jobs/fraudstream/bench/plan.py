@@ -37,8 +37,13 @@ class Options:
     @property
     def everything(self) -> bool:
         """Whether it is a full run that asks for nothing else."""
-        own = self.only or self.profiles or self.forms or self.users or self.parts
+        own = self.only or self.chooses_data or self.parts
         return self.full and not own and self.length == EVENTS and self.repeats == REPEATS
+
+    @property
+    def chooses_data(self) -> bool:
+        """Whether data sets are asked for."""
+        return bool(self.profiles or self.forms or self.users)
 
     @property
     def length(self) -> int:
@@ -95,17 +100,12 @@ def _systems(options: Options, *, is_first: bool) -> Sequence[str]:
     little: a full run has all on the first data set, and on the others those of a quick one."""
     if options.only or options.parts:
         return options.only
-    return NAMES if options.full and (is_first or _chosen(options)) else QUICK
-
-
-def _chosen(options: Options) -> bool:
-    """Whether data sets are asked for."""
-    return bool(options.profiles or options.forms or options.users)
+    return NAMES if options.full and (is_first or options.chooses_data) else QUICK
 
 
 def data_sets(options: Options) -> list[DataSet]:
     """Those asked for crossed with each other; of a full run that asks for none, one change at a time to the first."""
-    if options.full and not _chosen(options):
+    if options.full and not options.chooses_data:
         first = DataSet(events=options.length)
         more = [DataSet(users=users, events=options.length) for users in USERS[1:]]
         forms = [DataSet(form=form, events=options.length) for form in FORMS[1:]]

@@ -94,7 +94,6 @@ def _fields(at: At, max_bytes: int) -> list[Column]:
     complete = ~flat | (_of(at, "__source_ts_ms").isNotNull() & _of(at, "__deleted").isNotNull())
     metas = {name: F.when(flat, _of(at, theirs)).otherwise(_of(at, ours)) for name, (ours, theirs) in _META.items()}
     has_before = ~flat & (op != "t") & _of(at, "before.id").isNotNull() & _of(at, "before.user_id").isNotNull()
-    is_moved = [F.array_contains(at("headers.key"), name) for name in shape.MOVED_HEADERS]
     return [
         _fault(at, max_bytes).alias("fault"),
         F.when(at("value").isNull(), "tombstone")
@@ -108,12 +107,18 @@ def _fields(at: At, max_bytes: int) -> list[Column]:
         .otherwise(_of(at, "ts_ms"))
         .alias("captured_ms"),
         *(column.alias(name) for name, column in metas.items()),
-        F.coalesce(is_moved[0] | is_moved[1], F.lit(False)).alias("moved"),
+        is_moved(at("headers")).alias("moved"),
         F.when(has_before, _of(at, "before.id")).alias("before_id"),
         F.when(has_before, _of(at, "before.user_id")).alias("before_user_id"),
         (_of(at, "id").isNotNull() & _of(at, "user_id").isNotNull()).alias("like_row"),
         *_descriptions(at),
     ]
+
+
+def is_moved(headers: Column) -> Column:
+    """Whether a record with these headers is half of a key change."""
+    names = F.array(*map(F.lit, shape.MOVED_HEADERS))
+    return F.coalesce(F.arrays_overlap(headers.getField("key"), names), F.lit(False))
 
 
 def _fault(at: At, max_bytes: int) -> Column:

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
 from fraudstream.cdc import shape
-from fraudstream.cdc.anyform import FIELDS, event_of_any_form
+from fraudstream.cdc.anyform import FIELDS, event_of_any_form, is_moved
 from fraudstream.cdc.parse import parsed_message
 from fraudstream.masking import Mask, masked_ids
 
@@ -135,12 +135,6 @@ def _key(name: str) -> Column:
 
 def _snapshot() -> Column:
     return F.coalesce(F.col("m.source.snapshot"), F.lit("false"))
-
-
-def is_moved(headers: Column) -> Column:
-    """Whether a record with these headers is half of a key change."""
-    names = F.array(*map(F.lit, shape.MOVED_HEADERS))
-    return F.coalesce(F.arrays_overlap(headers.getField("key"), names), F.lit(False))
 
 
 def _fields() -> dict[str, Column]:

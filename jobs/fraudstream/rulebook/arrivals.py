@@ -63,13 +63,10 @@ def merged(kept: Kept, batch: Batch, key: str, users: Integers | None = None) ->
     order = order[_stable_order(batch[key][order])]
     arriving = batch[key][order]
     firsts = np.flatnonzero(np.append(True, arriving[1:] != arriving[:-1])[: len(arriving)])
-    own, new = arriving[firsts], np.diff(np.append(firsts, len(arriving)))
-    if users is None:
-        users = own
-    else:
-        at, counted = np.searchsorted(users, own), np.zeros(len(users), dtype=np.int64)
-        counted[at] = new
-        new = counted
+    own = arriving[firsts]
+    users = own if users is None else users
+    new = np.zeros(len(users), dtype=np.int64)
+    new[np.searchsorted(users, own)] = np.diff(np.append(firsts, len(arriving)))
     is_known, at = _positions(kept.users, users)
     old, streamed = np.zeros(len(users), dtype=np.int64), np.zeros(len(users), dtype=bool)
     old[is_known], streamed[is_known] = kept.lengths[at], kept.streamed[at]
@@ -101,8 +98,7 @@ def appended(kept: Kept, rows: Rows, streamed: Integers) -> Kept:
 
 def without(kept: Kept, users: Integers) -> Kept:
     """What is kept of all but these users."""
-    others = np.ones(len(kept.users), dtype=bool)
-    others[_positions(kept.users, users)[1]] = False
+    others = np.isin(kept.users, users, invert=True)
     rows = np.repeat(others, kept.lengths)
     columns = {name: column[rows] for name, column in kept.columns.items()}
     return Kept(kept.users[others], kept.lengths[others], kept.streamed[others], columns)

@@ -41,10 +41,6 @@ class Records:
         start, end = int(self.starts[place]), int(self.ends[place])
         return None if end < start else self.data[start:end]
 
-    def headers(self, place: int) -> list[tuple[str, bytes]]:
-        """A record's headers."""
-        return headers_in(self.header_bytes(place))
-
     def header_bytes(self, place: int) -> bytes:
         """A record's headers as they are written."""
         begin = max(int(self.ends[place]), int(self.starts[place]))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from fraudstream.cdc.columns import is_moved
+from fraudstream.cdc.anyform import is_moved
 from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
 from fraudstream.streams.worker import spare_the_collector
 from fraudstream.wire.reading import CHUNK
