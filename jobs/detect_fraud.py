@@ -58,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
             code = max(code, run_until_stopped(started, pipeline.progress, until_caught_up=True))
     else:
-        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
         rollout.start(chosen)
+        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
         has_archive = queries.ARCHIVE in arguments.companions
         starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
         code = run_until_stopped(started, pipeline.progress, rollout, starter)

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from fraudstream.cdc.columns import RECORD_COLUMNS, connector_events
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.session import build_session
 from fraudstream.streams.mirror import TABLES, mirror_batch
-from fraudstream.streams.upkeep import CountedBatch, look_after
+from fraudstream.streams.upkeep import CountedBatch, delete_files, join_files
 
 _COPIED = "cast(operationMetrics.numTargetRowsCopied as long) as copied"
 # Nothing here becomes an hour old, as files are that conf/ has deleted: then no deleting would be measured.
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--result", type=Path, required=True)
     given = parser.parse_args(argv)
     load, pipeline = Load(**given.load), load_pipeline()
+    pipeline = replace(pipeline, upkeep=replace(pipeline.upkeep, keep=_KEEP))
     spark = build_session("mirror_batches")
     found = _measured(spark, pipeline, load, given.result.parent / "records")
     given.result.write_text(json.dumps(found), encoding="utf-8")
@@ -107,10 +108,11 @@ class _Mirror:
         return seconds
 
     def look_after(self) -> float:
-        """Seconds that the upkeep of all three tables takes, in which the mirror waits."""
+        """Seconds that the upkeep of all three tables takes, of which the mirror waits for one piece at a time."""
         began = time.monotonic()
         for name in TABLES:
-            look_after(self.spark, self.pipeline.table(name), _KEEP)
+            join_files(self.spark, self.pipeline, name)
+            delete_files(self.spark, self.pipeline, name)
         return time.monotonic() - began
 
     def files(self) -> int:

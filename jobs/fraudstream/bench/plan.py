@@ -85,12 +85,12 @@ def steps(options: Options) -> list[Step]:
 
 
 def planned(options: Options) -> list[Heat]:
-    """All heats, none where parts are asked for, data set by data set; within one the systems take turns, so that an
-    hour in which the machine is slow is nobody's alone."""
+    """All heats, none where parts are asked for. Systems and data sets take turns, so that an hour in which the machine
+    is slow is nobody's alone."""
     return [
         Heat(data.shortened(SYSTEMS[name].most_events if name in SYSTEMS else None), name, repeat)
-        for place, data in enumerate(data_sets(options))
         for repeat in range(1, options.repeats + 1)
+        for place, data in enumerate(data_sets(options))
         for name in _systems(options, is_first=place == 0)
     ]
 

@@ -81,7 +81,7 @@ def derive_rows(spark: SparkSession, pipeline: Pipeline, ids: Sequence[int]) -> 
         }
     )
     current = DeltaTable.forPath(spark, path)
-    merge_newest(current, newest_changes(events), min(ids), max(ids))
+    merge_newest(current, newest_changes(events), ids)
     current.update(f"not deleted and lsn < {last_truncate(changes)}", {"deleted": "true", "op": "'t'"})
 
 
