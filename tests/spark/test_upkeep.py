@@ -55,9 +55,9 @@ def test_files_that_no_kept_version_has_are_deleted_after_the_batch(spark, pipel
     assert sorted(row.id for row in table.toDF().collect()) == [*range(ROWS)]
 
 
-@pytest.mark.parametrize("keep", ["1 hour", "10 minutes"])
-def test_files_of_versions_that_are_kept_stay(spark, pipeline, keep):
-    found = overwrite(spark, pipeline, Upkeep(every="0 seconds", keep=keep))
+def test_files_of_versions_that_are_kept_stay(spark, pipeline):
+    # Delta's own vacuum rounds it to 0 hours.
+    found = overwrite(spark, pipeline, Upkeep(every="0 seconds", keep="10 minutes"))
     assert [len(each) for each in found] == [2, 4, 6]
     old = spark.read.format("delta").option("versionAsOf", 0).load(pipeline.table("numbers"))
     assert old.count() == ROWS

@@ -36,7 +36,7 @@ def found(goal: str, report: dict[str, Any]) -> tuple[str | None, bool | None]:
 def test_nothing_is_met_or_missed_where_nothing_was_measured():
     every = goals(reported())
     assert {(each["found"], each["met"]) for each in every} == {(None, None)}
-    assert len({each["goal"] for each in every}) == len(every) == 23
+    assert len({each["goal"] for each in every}) == len(every) == 25
     assert {row[3] for row in table(every).rows} == {"not measured"}
 
 
