@@ -18,6 +18,8 @@ from fraudstream.rulebook.catalog import Rule, load_rules
 from fraudstream.shared_queries import require_alike
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
@@ -51,33 +53,34 @@ def main(argv: list[str] | None = None) -> int:
         queries.forget(spark, pipeline, name)
     rollout = Rollout(spark, pipeline, arguments.rules_file, arguments.rules)
     chosen = _chosen(load_rules(arguments.rules_file), arguments, pipeline)  # as it is by now
+    has_archive = queries.ARCHIVE in arguments.companions
     if arguments.until_caught_up:
         rollout.start(chosen, until_caught_up=True)
         code = run_until_stopped([], pipeline.progress, rollout, until_caught_up=True)
         if code < _INTERRUPTED:
-            started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=True)
+            started = [start() for start in _ready(spark, arguments.companions, pipeline, until_caught_up=True)]
+            shadows = queries.start_shadow_archive(spark, pipeline, until_caught_up=True) if has_archive else None
+            started += [shadows] if shadows else []
             code = max(code, run_until_stopped(started, pipeline.progress, until_caught_up=True))
     else:
+        ready = _ready(spark, arguments.companions, pipeline, until_caught_up=False)
+        # Rules first: companions make tables, which takes the cores for seconds.
         rollout.start(chosen)
-        started = _start_companions(spark, arguments.companions, pipeline, until_caught_up=False)
-        has_archive = queries.ARCHIVE in arguments.companions
+        started = [start() for start in ready]
         starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
         code = run_until_stopped(started, pipeline.progress, rollout, starter)
     spark.stop()
     return code
 
 
-def _start_companions(
+def _ready(
     spark: SparkSession, names: list[str], pipeline: Pipeline, *, until_caught_up: bool
-) -> list[StreamingQuery]:
+) -> list[Callable[[], StreamingQuery]]:
+    """What starts these companions. Raises GuardError where something stands against one."""
     from fraudstream.streams import queries
 
-    start = {queries.ARCHIVE: queries.start_archive, queries.MIRROR: queries.start_mirror}
-    started = [start[name](spark, pipeline, until_caught_up=until_caught_up) for name in names]
-    if until_caught_up and queries.ARCHIVE in names:
-        shadows = queries.start_shadow_archive(spark, pipeline, until_caught_up=True)
-        started += [shadows] if shadows else []
-    return started
+    ready = {queries.ARCHIVE: queries.ready_archive, queries.MIRROR: queries.ready_mirror}
+    return [ready[name](spark, pipeline, until_caught_up=until_caught_up) for name in names]
 
 
 def _require_known(option: str, names: list[str], known: list[str]) -> None:

@@ -23,6 +23,8 @@ PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 READERS = ("built-in", "columnar")
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
+_SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600}
+_LOG_KEPT_S = 720 * 3600
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 # Kafka's clients load what these options name; a login module such as JNDI's fetches code from wherever it is told.
 _NAMES_CLASS = re.compile(r"(\.class(es)?|\.reporters|security\.providers|serializer|\.assignment\.strategy)$", re.I)
@@ -261,6 +263,10 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
             f"{path}: state.buckets is {pipeline.state.buckets}; it must be a multiple of state.partitions "
             f"({pipeline.state.partitions}), so that every partition holds as many buckets."
         )
+    _check_durations(pipeline, path)
+
+
+def _check_durations(pipeline: Pipeline, path: Path) -> None:
     for section, kind in (("triggers", Triggers), ("upkeep", Upkeep)):
         for field in fields(kind):
             duration = getattr(getattr(pipeline, section), field.name)
@@ -268,6 +274,12 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
                 raise ConfigError(
                     f"{path}: {section}.{field.name} is {documents.shown(duration)}; write it like '5 seconds'."
                 )
+    number, unit = pipeline.upkeep.keep.split()
+    if int(number) * _SECONDS[unit.removesuffix("s")] > _LOG_KEPT_S:
+        raise ConfigError(
+            f"{path}: upkeep.keep is {documents.shown(pipeline.upkeep.keep)}; it may be 720 hours at most: "
+            "Delta keeps a table's log no longer."
+        )
 
 
 def _check_masking(pipeline: Pipeline, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fraudstream.bench.goals import CONTESTS, LIVE, LONG, PLAIN, goals, table
+from fraudstream.bench.goals import CONTESTS, LIVE, PLAIN, goals, table
 from fraudstream.bench.parts import PARTS
 from fraudstream.bench.systems import NAMES
 
@@ -36,13 +36,13 @@ def found(goal: str, report: dict[str, Any]) -> tuple[str | None, bool | None]:
 def test_nothing_is_met_or_missed_where_nothing_was_measured():
     every = goals(reported())
     assert {(each["found"], each["met"]) for each in every} == {(None, None)}
-    assert len({each["goal"] for each in every}) == len(every) == 25
+    assert len({each["goal"] for each in every}) == len(every) == 23
     assert {row[3] for row in table(every).rows} == {"not measured"}
 
 
 def test_every_system_and_step_that_a_goal_names_is_known():
     assert {name for contest in CONTESTS for name in (*contest.ours, *contest.others)} <= set(NAMES)
-    assert {LIVE, PLAIN, LONG} <= {*PARTS["latency"].steps}
+    assert {LIVE, PLAIN} <= {*PARTS["latency"].steps}
 
 
 def test_the_best_of_ours_is_compared_with_pyflink():

@@ -95,8 +95,8 @@ def test_the_driver_of_a_run_that_was_killed_is_ended_before_its_checkpoints_are
     monkeypatch.setattr(direct, "stop_leftover", lambda progress: done.append(progress))
     monkeypatch.setattr(direct.lifecycle, "purge", lambda settings: done.append("purge"))
     monkeypatch.setattr(direct, "broker", lambda settings: nullcontext())
-    monkeypatch.setattr(direct, "_detected", lambda settings, changes, seconds: (Latencies(), 0.0, 0))
-    direct.measure(tmp_path / "direct", {})
+    monkeypatch.setattr(direct, "_detected", lambda settings, seconds: (Latencies(), 0.0, 0))
+    direct.measure(tmp_path / "direct")
     assert done == [str(tmp_path / "direct" / "progress"), "purge", "purge"]
 
 
@@ -111,7 +111,7 @@ def test_the_last_minute_counts_and_missing_alerts_fail_the_step():
     assert told["rules"][direct.RULE]["record_to_alert_ms"]["p50"] == 5
     assert told["failures"] == ["3 instead of 4 alerts"]
     assert direct.figures(found, 100.5, 3)["failures"] == []
-    (row,) = latency.table({"plain": told}).rows
+    (row,) = latency.table({direct.STEP: told}).rows
     assert len(row) == len(latency.table({}).header)
-    assert row[:2] == ["plain", "high_amount"]
+    assert row[:2] == [direct.STEP, "high_amount"]
     assert np.count_nonzero([cell == 5 for cell in row]) == 1

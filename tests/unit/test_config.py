@@ -36,6 +36,7 @@ def test_the_shipped_file_is_read_with_the_environments_values():
         ("buckets: 2", "buckets: 0", "state.buckets is 0; it must lie between 1 and 65536"),
         ("rules: 0 seconds", "rules: soon", "triggers.rules is 'soon'; write it like '5 seconds'"),
         ("keep: 1 hour", "keep: 1h", "upkeep.keep is '1h'; write it like '5 seconds'"),
+        ("keep: 1 hour", "keep: 43201 minutes", "upkeep.keep is '43201 minutes'; it may be 720 hours at most"),
         ("max_message_bytes: 262144", "", "max_message_bytes is missing"),
         (
             "lake: ${FRAUDSTREAM_HOME}",

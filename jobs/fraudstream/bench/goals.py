@@ -18,12 +18,9 @@ LIVE = "together, mirror every 10 s"
 """The step of the part `latency` that has everything running."""
 PLAIN = "high_amount alone, plain producer"
 """The one whose records are there to be read as soon as the broker has them: the connector's wait for a commit."""
-LONG = f"{PLAIN}, batches of a minute"
-"""The same with fewer pauses between real-time batches."""
 _BUILT_IN = ("ours_built_in", "ours_built_in_large")
 _ONE_RULE = ("ours", "ours_large", *_BUILT_IN)
 _RECOVERING = ("bytewax_recovery", "bytewax_packed_recovery", "pathway_recovery")
-_REAL_TIME = {LIVE: "everything running", PLAIN: "plain producer", LONG: "plain producer, batches of a minute"}
 _HOLDS = {"at least": operator.ge, "more than": operator.gt, "at most": operator.le, "under": operator.lt}
 
 
@@ -129,7 +126,7 @@ def _waiting(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         found = rules.get(rule, {}).get("latency_ms", {})
         for name, limit in (("p50", 600), ("p99", 1500)):
             yield _judged(f"{rule}, commit to alert, everything running, {name}", "under", limit, "ms", found.get(name))
-    for step, where in _REAL_TIME.items():
+    for step, where in ((LIVE, "everything running"), (PLAIN, "plain producer")):
         found = sound.get(step, {}).get("rules", {}).get("high_amount", {}).get("record_to_alert_ms", {})
         for name, limit in (("p50", 5), ("p99", 50)):
             yield _judged(f"real time, record to alert, {where}, {name}", "under", limit, "ms", found.get(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pyspark.errors import PySparkException
@@ -127,10 +127,17 @@ def _judge(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> Judge:
     return Judge(rule, versions, stored_seeds(checkpoint, versions), bases_of(spark, checkpoint, rule.name))
 
 
+def ready_archive(
+    spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False
+) -> Callable[[], StreamingQuery]:
+    """What starts the archive. Raises GuardError where something stands against it."""
+    wait_for_topic(spark, pipeline.kafka, pipeline.kafka.alerts_topic)
+    return _ready_archive(spark, pipeline, ARCHIVE, pipeline.kafka.alerts_topic, "alerts", until_caught_up)
+
+
 def start_archive(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
     """The query that alone writes lake/alerts."""
-    wait_for_topic(spark, pipeline.kafka, pipeline.kafka.alerts_topic)
-    return _start_archive(spark, pipeline, ARCHIVE, pipeline.kafka.alerts_topic, "alerts", until_caught_up)
+    return ready_archive(spark, pipeline, until_caught_up=until_caught_up)()
 
 
 def start_shadow_archive(
@@ -140,23 +147,34 @@ def start_shadow_archive(
     topic = pipeline.kafka.shadow_topic
     if not has_topic(spark, pipeline.kafka, topic):
         return None
-    return _start_archive(spark, pipeline, SHADOW_ARCHIVE, topic, "shadow_alerts", until_caught_up)
+    return _ready_archive(spark, pipeline, SHADOW_ARCHIVE, topic, "shadow_alerts", until_caught_up)()
 
 
-def _start_archive(
+def _ready_archive(
     spark: SparkSession, pipeline: Pipeline, name: str, topic: str, table: str, until_caught_up: bool
-) -> StreamingQuery:
+) -> Callable[[], StreamingQuery]:
     require_not_gone(pipeline, name, f"{pipeline.table(table)}/_delta_log")
     claim_checkpoint(pipeline.checkpoint(name), _made_from(spark, pipeline, topic))
     hold_table(pipeline.table(table))
-    rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
-    function = keeping_up(spark, pipeline, name, [table], archive_batch(spark, pipeline, table))
-    return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
+
+    def start() -> StreamingQuery:
+        rows = alert_rows(read_stream(spark, pipeline.kafka, topic))
+        function = keeping_up(spark, pipeline, name, [table], archive_batch(spark, pipeline, table))
+        return _start_batches(spark, rows, function, name, pipeline, pipeline.triggers.archive_alerts, until_caught_up)
+
+    return start
 
 
 def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
-    """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine. Raises GuardError
-    when its checkpoint is gone but the tables are not: it would append every change a second time."""
+    """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine."""
+    return ready_mirror(spark, pipeline, until_caught_up=until_caught_up)()
+
+
+def ready_mirror(
+    spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False
+) -> Callable[[], StreamingQuery]:
+    """What starts the mirror. Raises GuardError where something stands against it, as when its checkpoint is gone but
+    the tables are not: it would append every change a second time."""
     wait_for_topic(spark, pipeline.kafka, pipeline.kafka.transactions_topic)
     topic, checkpoint = pipeline.kafka.transactions_topic, pipeline.checkpoint(MIRROR)
     if is_new(checkpoint):
@@ -169,12 +187,15 @@ def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bo
         progress.store_start(
             checkpoint, topic_begins(spark, pipeline.kafka, topic)
         )  # what the tables tell begins there
-    records = read_stream(spark, pipeline.kafka, topic, start=progress.start_of(checkpoint))
-    events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
-    function = keeping_up(spark, pipeline, MIRROR, [*TABLES], mirror_batch(spark, pipeline, generation))
-    return _start_batches(
-        spark, events, function, MIRROR, pipeline, pipeline.triggers.mirror_transactions, until_caught_up
-    )
+
+    def start() -> StreamingQuery:
+        records = read_stream(spark, pipeline.kafka, topic, start=progress.start_of(checkpoint))
+        events = connector_events(records, pipeline.max_message_bytes, pipeline.mask)
+        function = keeping_up(spark, pipeline, MIRROR, [*TABLES], mirror_batch(spark, pipeline, generation))
+        interval = pipeline.triggers.mirror_transactions
+        return _start_batches(spark, events, function, MIRROR, pipeline, interval, until_caught_up)
+
+    return start
 
 
 def _made_from(spark: SparkSession, pipeline: Pipeline, topic: str) -> dict[str, str | int]:

@@ -28,26 +28,26 @@ def keeping_up(
     alone: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> BatchFunction:  # fmt: skip
     """The batch function, which also writes each batch's line of `query` (fraudstream.streams.progress), its time and
-    its counts, and looks after each table once in `upkeep.every`; `alone` keeps other writers of the table at a path
-    waiting meanwhile.
+    its counts, and looks after each table once in `upkeep.every`, where there are batches enough: after one it joins
+    the files of one table, or deletes some. `alone` keeps other writers of the table at a path waiting meanwhile.
 
     All that is to be done takes turns: for three tables at once the query waited for 10 s, and took the cores.
     """
     turns = cycle(product(tables, (join_files, delete_files)))
     every = pd.Timedelta(pipeline.upkeep.every).total_seconds() / (2 * len(tables))
-    last = time.monotonic()
+    due = time.monotonic() + every
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        nonlocal last
+        nonlocal due
         began = time.monotonic()
         counts = function(batch, batch_id)
         duration = round(1000 * (time.monotonic() - began))
         append_line(pipeline.progress, query, {"batch_id": batch_id, "duration_ms": duration, **counts})
-        if time.monotonic() - last >= every:
+        if time.monotonic() >= due:
             table, work = next(turns)
             with alone(pipeline.table(table)):
                 work(spark, pipeline, table)
-            last = time.monotonic()
+            due = max(due + every, time.monotonic())
 
     return write
 
@@ -74,4 +74,4 @@ def delete_files(spark: SparkSession, pipeline: Pipeline, table: str) -> None:
 
 def _has_files(pipeline: Pipeline, table: str) -> bool:
     """Whether there is anything to look after: of an empty table, too, either takes 2 s of CPU."""
-    return any(Path(pipeline.table(table)).rglob("*.parquet"))
+    return any(Path(pipeline.table(table)).glob("*.parquet"))
