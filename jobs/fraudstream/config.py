@@ -23,8 +23,9 @@ PIPELINE_FILE = REPOSITORY / "conf" / "pipeline.yaml"
 RULES_FILE = REPOSITORY / "conf" / "rules.yaml"
 READERS = ("built-in", "columnar")
 _DURATION = re.compile(r"^\d+ (milliseconds?|seconds?|minutes?|hours?)$")
-_SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600}
-_LOG_KEPT_S = 720 * 3600
+# Milliseconds: whole numbers, which have no greatest one.
+_UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000}
+_LOG_KEPT = 720 * _UNITS["hour"]
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 # Kafka's clients load what these options name; a login module such as JNDI's fetches code from wherever it is told.
 _NAMES_CLASS = re.compile(r"(\.class(es)?|\.reporters|security\.providers|serializer|\.assignment\.strategy)$", re.I)
@@ -275,7 +276,7 @@ def _check_durations(pipeline: Pipeline, path: Path) -> None:
                     f"{path}: {section}.{field.name} is {documents.shown(duration)}; write it like '5 seconds'."
                 )
     number, unit = pipeline.upkeep.keep.split()
-    if int(number) * _SECONDS[unit.removesuffix("s")] > _LOG_KEPT_S:
+    if int(number) * _UNITS[unit.removesuffix("s")] > _LOG_KEPT:
         raise ConfigError(
             f"{path}: upkeep.keep is {documents.shown(pipeline.upkeep.keep)}; it may be 720 hours at most: "
             "Delta keeps a table's log no longer."

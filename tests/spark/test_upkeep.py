@@ -43,8 +43,7 @@ def overwrite(spark, pipeline, upkeep: Upkeep) -> list[set[str]]:
     for number in range(6):
         function(spark.range(ROWS), number)
         found.append(files(pipeline))
-    found = found[1::2]
-    return found
+    return found[1::2]
 
 
 def test_files_that_no_kept_version_has_are_deleted_after_the_batch(spark, pipeline):

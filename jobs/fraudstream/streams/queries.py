@@ -165,11 +165,6 @@ def _ready_archive(
     return start
 
 
-def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
-    """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine."""
-    return ready_mirror(spark, pipeline, until_caught_up=until_caught_up)()
-
-
 def ready_mirror(
     spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False
 ) -> Callable[[], StreamingQuery]:
@@ -196,6 +191,11 @@ def ready_mirror(
         return _start_batches(spark, events, function, MIRROR, pipeline, interval, until_caught_up)
 
     return start
+
+
+def start_mirror(spark: SparkSession, pipeline: Pipeline, *, until_caught_up: bool = False) -> StreamingQuery:
+    """The query that alone writes lake/transaction_changes, lake/transactions and lake/quarantine."""
+    return ready_mirror(spark, pipeline, until_caught_up=until_caught_up)()
 
 
 def _made_from(spark: SparkSession, pipeline: Pipeline, topic: str) -> dict[str, str | int]:
