@@ -57,6 +57,12 @@ class World:
     def capture(self) -> None:
         """Register the connector and wait until it streams."""
         put_connector(self.settings, self.connector)
+        # Connect says RUNNING before the task has its slot: a test that ended here would leave the slot behind.
+        reading = "select 1 from pg_replication_slots where slot_name = %s and active"
+        limit = time.monotonic() + 60
+        while not _execute(self.settings, reading, self.connector["config"]["slot.name"]):
+            assert time.monotonic() < limit, "nobody reads the slot"
+            time.sleep(0.05)
 
     def records(self) -> list[Record]:
         """All records of the transactions topic."""
