@@ -48,6 +48,7 @@ class Kafka:
     bootstrap_servers: str
     client_properties: str
     reader: str
+    largest_batch: int
     transactions_topic: str
     alerts_topic: str
     options: Mapping[str, str]
@@ -253,6 +254,7 @@ def _check_ranges(pipeline: Pipeline, path: Path) -> None:
         found = documents.shown(pipeline.kafka.reader)
         raise ConfigError(f"{path}: kafka.reader is {found}; it must be {' or '.join(READERS)}.")
     for name, low, high, value in (
+        ("kafka.largest_batch", 1, 10_000_000, pipeline.kafka.largest_batch),
         ("state.buckets", 1, 65536, pipeline.state.buckets),
         ("state.partitions", 1, 4096, pipeline.state.partitions),
         ("max_message_bytes", 1024, 104857600, pipeline.max_message_bytes),

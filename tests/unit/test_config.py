@@ -33,6 +33,7 @@ def test_the_shipped_file_is_read_with_the_environments_values():
         ("buckets: 2", "bukets: 8", r"unknown key state.bukets. Did you mean state.buckets\?"),
         ("buckets: 2", "buckets: many", "state.buckets is 'many'; it must be a int"),
         ("buckets: 2", "buckets: 7", r"state.buckets is 7; it must be a multiple of state.partitions \(2\)"),
+        ("largest_batch: 800000", "largest_batch: 0", "kafka.largest_batch is 0; it must lie between 1 and 10000000"),
         ("buckets: 2", "buckets: 0", "state.buckets is 0; it must lie between 1 and 65536"),
         ("rules: 0 seconds", "rules: soon", "triggers.rules is 'soon'; write it like '5 seconds'"),
         ("keep: 1 hour", "keep: 1h", "upkeep.keep is '1h'; write it like '5 seconds'"),

@@ -40,7 +40,8 @@ def read_packed(spark: SparkSession, pipeline: Pipeline, rule: Rule, start: Mapp
             raise ConfigError(f"kafka.source: {name} is {value!r}; it must be {' or '.join(_ISOLATION)}.")
     options = {
         **kafka.client_options, **kafka.source, "kafka.bootstrap.servers": kafka.bootstrap_servers,
-        "subscribe": kafka.transactions_topic, "key": rule.key, "maxBytes": str(pipeline.max_message_bytes),
+        "subscribe": kafka.transactions_topic, "largestBatch": str(kafka.largest_batch),
+        "key": rule.key, "maxBytes": str(pipeline.max_message_bytes),
         "buckets": str(pipeline.state.buckets), "partitions": str(pipeline.state.partitions),
         "maskingKeyFile": mask.key_file if mask else "", "maskingKey": mask.fingerprint if mask else "",
     }  # fmt: skip

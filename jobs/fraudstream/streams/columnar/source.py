@@ -1,7 +1,7 @@
 """The source "fraudstream-columns": the rows of a topic that enter a rule's histories, packed by bucket, and counts.
 
 It takes the options of Spark's own Kafka source (kafka.*, subscribe, startingOffsets, maxOffsetsPerTrigger), and writes
-offsets as that does.
+offsets as that does. To catch up its batches grow beyond maxOffsetsPerTrigger, to largestBatch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
-from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, SupportsTriggerAvailableNow
 from pyspark.sql.types import StructType
 
 from fraudstream.masking import Mask
 from fraudstream.streams.columnar.offsets import limited, ranges, require_growth
 from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
+from fraudstream.streams.columnar.size import BatchSize
 from fraudstream.streams.worker import spare_the_collector
 from fraudstream.wire.client import client_of
 from fraudstream.wire.cluster import offsets_of, require_same, topic_of
@@ -58,13 +59,15 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Plans and reads micro-batches."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        """`options`: those of the source, and of the pipeline: key, buckets, partitions, maxBytes, maskingKeyFile and
-        maskingKey, its fingerprint."""
+        """`options`: those of the source, and of the pipeline: largestBatch, key, buckets, partitions, maxBytes,
+        maskingKeyFile and maskingKey, its fingerprint."""
         given = {name.lower(): value for name, value in options.items()}
         self._options = given
         self._topic = given["subscribe"]
         isolation = given.get("kafka.isolation.level", "read_uncommitted")
         self._isolation = COMMITTED if isolation == "read_committed" else ANY
+        least = given.get("maxoffsetspertrigger")
+        self._size = BatchSize(int(least), int(given["largestbatch"])) if least else None
         self._known: Topic | None = None
         self._asked = 0.0
         self._last: dict[int, int] | None = None  # with Trigger.AvailableNow: where the query ends
@@ -77,19 +80,23 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return self._written(found | {int(partition): offset for partition, offset in chosen.items()})
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
-        """Where the next batch ends."""
+        """Where the next batch ends. Asked for when the last one is done."""
+        if self._size:
+            self._size.end(time.monotonic())
         begin = self._read(start)
         end = self._offsets(LATEST)
         require_growth(self._topic, begin, end)
         if self._last is not None:
             end = {partition: min(offset, self._last.get(partition, 0)) for partition, offset in end.items()}
             end = {partition: max(offset, begin.get(partition, 0)) for partition, offset in end.items()}
-        return self._written(limited(begin, end, limit.max_rows if isinstance(limit, ReadMaxRows) else None))
+        found = limited(begin, end, self._size.records if self._size else None)
+        if self._size:
+            self._size.begin(time.monotonic(), full=found != end)
+        return self._written(found)
 
     def getDefaultReadLimit(self) -> ReadLimit:
-        """maxOffsetsPerTrigger."""
-        most = self._options.get("maxoffsetspertrigger")
-        return ReadMaxRows(int(most)) if most else ReadAllAvailable()
+        """None of Spark's: latestOffset knows how large a batch may be."""
+        return ReadAllAvailable()
 
     def prepareForTriggerAvailableNow(self) -> None:
         """From now on the topic ends where it ends now."""
