@@ -68,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="the systems")
-    add("--full", action="store_true", help="every system, a quick run on four more data sets, all parts; hours")
+    add(
+        "--full",
+        action="store_true",
+        help="every system, a quick run on four more data sets, all parts unless more is said; hours",
+    )
     add("--only", type=options.choices(NAMES), default=[], metavar="A,B", help="only these systems")
     add("--part", type=options.choices([*PARTS]), default=[], metavar="A,B",
         help=f"instead of the race, of {', '.join(PARTS)}",

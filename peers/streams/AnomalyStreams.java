@@ -85,8 +85,9 @@ public final class AnomalyStreams {
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, options.getOrDefault("--processes", "2"));
         // Exactly once commits every 100 ms by default: each commit flushes the cache and ends a transaction.
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 5000);
-        // In the cache a history that changes often is written once a commit, to RocksDB and to the changelog.
-        settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 64L << 20);
+        // In the cache a history that changes often is written once a commit, to RocksDB and to the changelog; it has room
+        // for those of a million users.
+        settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 768L << 20);
         // Partitions are paused above this number of waiting records, by default 1000.
         settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, 10_000);
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG,

@@ -47,24 +47,31 @@ def test_a_setting_helps_or_costs_only_where_no_run_with_it_meets_one_without():
 
 
 def test_medians_that_differ_by_three_percent_are_enough():
-    found = verdicts(
-        runs("nothing", [100.0], [5]), runs("a", [103.0], [5]), runs("b", [102.9], [5]), runs("c", [97.0], [5]),
-        runs("d", [97.2], [5]),
-    )  # fmt: skip
+    medians = {"nothing": 100.0, "a": 103.0, "b": 102.9, "c": 97.0, "d": 97.2}
+    found = verdicts(*(runs(name, [median] * 3, [5] * 3) for name, median in medians.items()))
     assert [*found.values()] == [None, "helps", "within the noise", "costs", "within the noise"]
 
 
 def test_each_way_of_measuring_is_compared_with_its_own_usual_runs():
     found = verdicts(
-        runs("nothing", [2.0], [10]), runs("nothing", [500.0], [0.5], kind="live"),
-        runs("x", [1.0], [10]), runs("x", [600.0], [0.5], kind="live"), runs("x", [1.0], [9], kind="raw read"),
+        runs("nothing", [2.0] * 3, [10] * 3), runs("nothing", [500.0] * 3, [0.5] * 3, kind="live"),
+        runs("x", [1.0] * 3, [10] * 3), runs("x", [600.0] * 3, [0.5] * 3, kind="live"),
+        runs("x", [1.0] * 3, [9] * 3, kind="raw read"),
     )  # fmt: skip
     assert (found["replay: x"], found["live: x"], found["raw read: x"]) == ("costs", "helps", None)
 
 
 def test_without_a_time_the_cpu_alone_decides():
-    found = verdicts(runs("nothing", [None], [10]), runs("x", [None], [12]))
+    found = verdicts(runs("nothing", [None] * 3, [10] * 3), runs("x", [None] * 3, [12] * 3))
     assert found["replay: x"] == "helps"
+
+
+def test_fewer_runs_than_three_and_failed_ones_say_nothing_of_a_setting():
+    usual, other = runs("nothing", [2.0] * 3, [10] * 3), runs("x", [3.0] * 3, [12] * 3)
+    assert verdicts(usual, other)["replay: x"] == "helps"
+    assert verdicts(usual, runs("x", [3.0] * 2, [12] * 2))["replay: x"] is None
+    assert verdicts(runs("nothing", [2.0] * 2, [10] * 2), other)["replay: x"] is None
+    assert verdicts(runs("nothing", [2.0] * 3, [10] * 3, failures=["no alert"]), other)["replay: x"] is None
 
 
 def test_a_failed_run_is_shown_as_failed():
@@ -101,9 +108,11 @@ def test_each_kind_is_measured_as_it_says(tmp_path):
     readers = {kind: loaded(tmp_path, ablation.Case(kind, ablation.AS_IT_IS, 1)) for kind in ablation.VARIANTS}
     assert {kind: each.kafka.reader for kind, each in readers.items()} == {
         "replay": "columnar", "built-in replay": "built-in", "raw read": "columnar", "live": "columnar",
+        "built-in live": "built-in",
     }  # fmt: skip
     assert {kind: each.kafka.source["maxOffsetsPerTrigger"] for kind, each in readers.items()} == {
-        "replay": "750000", "built-in replay": "750000", "raw read": "200000", "live": "200000",
+        "replay": "200000", "built-in replay": "800000", "raw read": "200000", "live": "200000",
+        "built-in live": "200000",
     }  # fmt: skip
 
 

@@ -141,16 +141,16 @@ def test_a_report_has_the_median_and_spread_of_each_system_beside_the_raw_read(s
 
 def test_growth_is_told_by_users_and_by_cores(settings, tmp_path):
     results = [
-        result("ours_large", 4), result("ours_large", 2, users=1_000_000), result("ours_large_one_core", 3),
-        result("streams", 5), result("ours_large", 9, form="compact"), result("ours_large_cluster", 2),
-        result("ours_large", 8, events=10), result("ours_large", 6, users=100_000, equal=False),
+        result("ours", 4), result("ours", 2, users=1_000_000), result("ours_one_core", 3),
+        result("streams", 5), result("ours", 9, form="compact"), result("ours_cluster", 2),
+        result("ours", 8, events=10), result("ours", 6, users=100_000, equal=False),
     ]  # fmt: skip
     report = write_report(tmp_path, assembled(results, settings))
     found = report["scaling"]
-    assert [*found["users"]] == ["ours_large"]
-    by_users = found["users"]["ours_large"]
+    assert [*found["users"]] == ["ours"]
+    by_users = found["users"]["ours"]
     assert {users: each["median"] for users, each in by_users.items()} == {"9,000": 400, "1,000,000": 200}
-    by_cores = {cores: each["median"] for cores, each in found["cores"]["ours_large"].items()}
+    by_cores = {cores: each["median"] for cores, each in found["cores"]["ours"].items()}
     assert by_cores == {"1 core": 300, "2 cores": 400, "2 executors": 200}
     page = (tmp_path / "report.html").read_text()
     assert ">1,000,000 users<" in page
@@ -191,8 +191,8 @@ def test_capture_and_mirror_have_tables_and_their_failures_fail_the_report(setti
         "failures": [],
     }  # fmt: skip
     load = Load(table_rows=5000)
-    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "files_added": [2], "upkeep_s": [0.0],
-             "trigger_s": 30.0, "expected": {}, "found": {}}  # fmt: skip
+    found = {"fill_s": 1.0, "seconds": [3.0], "rows_copied": [4321], "files_added": [2], "merge_s": [2.5],
+             "pieces_s": [[0.0]], "trigger_s": 30.0, "expected": {}, "found": {}}  # fmt: skip
     mirrored = summary(load, found, [1 << 20])
     results = [part("capture", "tuned", captured), part("mirror", "5,000 rows", mirrored)]
     report = write_report(tmp_path, assembled(results, settings))

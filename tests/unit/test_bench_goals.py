@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fraudstream.bench.goals import CONTESTS, LIVE, PLAIN, goals, table
+from fraudstream.bench.goals import CONTESTS, LIVE, PLAIN, REAL_TIME, goals, table
 from fraudstream.bench.parts import PARTS
 from fraudstream.bench.systems import NAMES
 
@@ -23,7 +23,7 @@ def reported(*systems: dict[str, Any], **more: Any) -> dict[str, Any]:
     raw = [{name: value for name, value in each.items() if name != "equal"}
            for each in systems if each["system"] == "raw_read"]  # fmt: skip
     races = [each for each in systems if each["system"] != "raw_read"]
-    nothing = {"scaling": {"cores": {}}, "growth": {}, "latency_ms": {}, "capture": {}}
+    nothing = {"scaling": {"cores": {}}, "growth": {}, "latency_ms": {}, "capture": {}, "agents": {}, "mirror": {}}
     return {**nothing, "systems": races, "raw_read": raw, **more}
 
 
@@ -36,18 +36,18 @@ def found(goal: str, report: dict[str, Any]) -> tuple[str | None, bool | None]:
 def test_nothing_is_met_or_missed_where_nothing_was_measured():
     every = goals(reported())
     assert {(each["found"], each["met"]) for each in every} == {(None, None)}
-    assert len({each["goal"] for each in every}) == len(every) == 23
+    assert len({each["goal"] for each in every}) == len(every) == 28
     assert {row[3] for row in table(every).rows} == {"not measured"}
 
 
 def test_every_system_and_step_that_a_goal_names_is_known():
     assert {name for contest in CONTESTS for name in (*contest.ours, *contest.others)} <= set(NAMES)
-    assert {LIVE, PLAIN} <= {*PARTS["latency"].steps}
+    assert {LIVE, *REAL_TIME} <= {*PARTS["latency"].steps}
 
 
 def test_the_best_of_ours_is_compared_with_pyflink():
-    enough = reported(raced("ours", 200.0), raced("ours_large", 250.0), raced("pyflink", 100.0))
-    assert found("PyFlink", enough) == ("2.5 x: ours_large 250/s, pyflink 100/s", True)
+    enough = reported(raced("ours", 200.0), raced("ours_built_in", 250.0), raced("pyflink", 100.0))
+    assert found("PyFlink", enough) == ("2.5 x: ours_built_in 250/s, pyflink 100/s", True)
     less = reported(raced("ours", 249.0), raced("pyflink", 100.0))
     assert found("PyFlink", less) == ("2.49 x: ours 249/s, pyflink 100/s", False)
     assert ["one rule with state against PyFlink SQL", "at least 2.5 x", "2.49 x: ours 249/s, pyflink 100/s",
@@ -72,11 +72,11 @@ def test_being_as_fast_is_not_being_faster():
 
 
 def test_streams_is_compared_on_envelopes_and_on_compact_messages():
-    compact = [raced("ours_large", 400.0, form="compact"), raced("streams", 500.0, form="compact")]
-    report = reported(raced("ours_large", 300.0), raced("streams", 500.0), *compact)
-    assert found("Kafka Streams", report) == ("0.6 x: ours_large 300/s, streams 500/s", True)
-    assert found("on compact messages", report) == ("0.8 x: ours_large 400/s, streams 500/s", False)
-    assert found("compact messages against envelopes", report)[0] == "1.33 x: ours_large 400/s, ours_large 300/s"
+    compact = [raced("ours", 400.0, form="compact"), raced("streams", 500.0, form="compact")]
+    report = reported(raced("ours", 300.0), raced("streams", 500.0), *compact)
+    assert found("Kafka Streams", report) == ("0.6 x: ours 300/s, streams 500/s", True)
+    assert found("on compact messages", report) == ("0.8 x: ours 400/s, streams 500/s", False)
+    assert found("compact messages against envelopes", report)[0] == "1.33 x: ours 400/s, ours 300/s"
 
 
 def test_the_raw_read_is_compared_with_the_fastest_and_with_sparks_own_reader():
@@ -112,9 +112,9 @@ def test_the_longest_topic_that_both_have_read_counts():
 
 def test_a_second_core_must_bring_seven_tenths():
     cores = {"1 core": {"median": 100.0}, "2 cores": {"median": 169.0}}
-    assert found("second core", reported(scaling={"cores": {"ours_large": cores}})) == ("1.69 x", False)
+    assert found("second core", reported(scaling={"cores": {"ours": cores}})) == ("1.69 x", False)
     del cores["1 core"]
-    assert found("second core", reported(scaling={"cores": {"ours_large": cores}})) == (None, None)
+    assert found("second core", reported(scaling={"cores": {"ours": cores}})) == (None, None)
 
 
 def test_a_million_users_may_cost_twice_as_much():
@@ -148,8 +148,23 @@ def test_latencies_are_those_with_everything_running():
 
 
 def test_the_first_alert_is_that_of_ours_as_it_is():
-    report = reported(raced("ours_large", 1.0, first_alert_s=1.0), raced("ours", 1.0, first_alert_s=20.5))
+    report = reported(raced("ours_both", 1.0, first_alert_s=1.0), raced("ours", 1.0, first_alert_s=20.5))
     assert found("first alert", report) == ("20.5 s", False)
+    live = {"rules": {}, "first_alert_s": {"anomaly": 31.5, "velocity": 19.5, "high_amount": None}, "failures": []}
+    assert found("the same, everything running", reported(latency_ms={LIVE: live})) == ("19.5 s", True)
+
+
+def test_the_database_is_asked_for_a_row_and_the_mirror_for_its_slowest_size():
+    def agents(count: int, cpu: float, rows: float) -> dict[str, Any]:
+        return {"agents": count, "changes_per_s": rows, "database": {"cpu_s_per_s": cpu}, "failures": []}
+
+    report = reported(agents={"8": agents(8, 0.12, 1000.0), "1": agents(1, 0.2, 2000.0), "4": agents(4, 9.9, 1.0)})
+    assert found("database's CPU", report) == ("1.2 x", True)
+    assert found("database's CPU", reported(agents={"1": agents(1, 0.2, 2000.0)})) == (None, None)
+    sizes = {"a": 2500.0, "b": 1999.0}
+    mirror = {name: {"rows_per_s": rate, "alerts": False, "failures": []} for name, rate in sizes.items()}
+    mirror["c"] = {"rows_per_s": 3.0, "alerts": True, "failures": []}
+    assert found("the mirror", reported(mirror=mirror)) == ("1,999 rows/s", False)
 
 
 def test_the_connector_must_be_fast_and_faster_than_its_defaults():

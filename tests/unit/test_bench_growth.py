@@ -81,19 +81,13 @@ def grown(users: int, rss: int, buckets: int = 2, failures: tuple[str, ...] = ()
     return {
         "users": users, "buckets": buckets, "batch": 500_000, "events": 10, "steady_per_s": 1234.5, "us_per_event": 4.5,
         "cpu_s_per_million": 7.5, "batch_ms": {"p50": 321, "p95": 1, "p99": 1}, "first_batch_ms": 999, "rss_mib": rss,
-        "seed_mib": 3.6, "alerts": 12, "failures": list(failures), "bases": 1.0,
+        "seed_mib": 3.6, "mib_per_million_users": 400, "alerts": 12, "failures": list(failures), "bases": 1.0,
         "us_spread": {"median": 4.5, "min": 4.25, "max": 5.0},
     }  # fmt: skip
 
 
-def test_memory_of_a_million_users_is_what_more_users_took_more():
-    found = {"a": grown(1_000_000, 2500), "b": grown(100_000, 1600), "c": grown(1_000_000, 1700, buckets=16)}
-    memory = {step: each["mib_per_million_users"] for step, each in growth.with_memory(found).items()}
-    assert memory == {"a": 1000, "b": None, "c": None}, "900 MiB of 900,000 users more; c has no smaller one"
-
-
 def test_a_case_is_told_with_its_spread():
-    (row,) = growth.table(growth.with_memory({"a": grown(9_000, 1500)})).rows
+    (row,) = growth.table({"a": grown(9_000, 1500)}).rows
     assert row[:8] == [9_000, 2, 500_000, 10, 1234, 4.5, 4.25, 5.0]
     assert len(row) == len(growth.table({}).header)
 
@@ -151,6 +145,7 @@ def test_the_load_is_flat_up_to_a_quarter_more_than_with_the_fewest_agents():
     assert agents.is_flat(loaded(0.151, 0.5), fewest) is False
     assert agents.is_flat(loaded(0.12, 0.63), fewest) is False
     assert agents.is_flat(loaded(None, 0.5), fewest) is None
+    assert agents.is_flat({**loaded(0.12, 0.5), "changes_per_s": 1000.0}, fewest) is False, "for a row it is double"
     two = {"2 agents": loaded(0.2, 0.5), "1 agent": agent(1)}
     assert [row[-2] for row in agents.table(two).rows] == ["not flat", "flat"]
 
@@ -193,7 +188,10 @@ def test_parts_stand_in_the_report_by_step_and_their_failures_fail_it(settings, 
     results = [kept("growth", "few", grown(9_000, 1500)), kept("agents", "1 agent", agent(1))]
     report = write_report(tmp_path, assembled(results, settings))
     assert report["passed"]
-    assert report["growth"]["few"]["mib_per_million_users"] is None
+    assert report["growth"]["few"]["mib_per_million_users"] == 400
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 1
+    assert "2 buckets, 500,000 a batch" in page
     assert report["agents"]["1 agent"]["database"]["connections"] == 3
     assert json.loads((tmp_path / "report.json").read_text()) == report
     page = (tmp_path / "report.html").read_text()

@@ -9,9 +9,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fraudstream.bench import agents, direct, latency
+from fraudstream.bench import agents, direct, drawing, latency
+from fraudstream.bench.goals import PLAIN
 from fraudstream.check import stages
-from fraudstream.check.latency import Latencies, Stamps
+from fraudstream.check.latency import STAGES, Latencies, Stamps
 from fraudstream.check.oracle import arrivals, judge_topic
 from fraudstream.check.settings import settings_for
 from fraudstream.config import RULES_FILE
@@ -95,23 +96,32 @@ def test_the_driver_of_a_run_that_was_killed_is_ended_before_its_checkpoints_are
     monkeypatch.setattr(direct, "stop_leftover", lambda progress: done.append(progress))
     monkeypatch.setattr(direct.lifecycle, "purge", lambda settings: done.append("purge"))
     monkeypatch.setattr(direct, "broker", lambda settings: nullcontext())
-    monkeypatch.setattr(direct, "_detected", lambda settings, seconds: (Latencies(), 0.0, 0))
-    direct.measure(tmp_path / "direct")
+    monkeypatch.setattr(direct, "_detected", lambda settings, changes, seconds: (Latencies(), 0.0, 0))
+    direct.measure(tmp_path / "direct", {})
     assert done == [str(tmp_path / "direct" / "progress"), "purge", "purge"]
 
 
-def test_the_last_minute_counts_and_missing_alerts_fail_the_step():
+def test_the_last_two_minutes_count_and_missing_alerts_fail_the_step():
     stamps, found = Stamps(), Latencies()
-    for number, (second, waited) in enumerate([("00:10", 900), ("00:41", 4), ("01:40", 6)]):
+    for number, (second, waited) in enumerate([("00:10", 900), ("01:41", 4), ("02:40", 6)]):
         alert = {"alert_id": f"{number}", "committed_at": f"1970-01-01T00:{second}.000Z", "captured_at": None,
                  "partition": 1, "offset": number}  # fmt: skip
         stamps.note(1, number, 1000.0 * number)
         found.add(alert, 1000 * number + waited, stamps)
-    told = direct.figures(found, 100.5, 4)
+    told = direct.figures(found, 160.5, 4)
     assert told["rules"][direct.RULE]["record_to_alert_ms"]["p50"] == 5
     assert told["failures"] == ["3 instead of 4 alerts"]
-    assert direct.figures(found, 100.5, 3)["failures"] == []
-    (row,) = latency.table({direct.STEP: told}).rows
+    assert direct.figures(found, 160.5, 3)["failures"] == []
+    (row,) = latency.table({PLAIN: told}).rows
     assert len(row) == len(latency.table({}).header)
-    assert row[:2] == [direct.STEP, "high_amount"]
+    assert row[:2] == [PLAIN, "high_amount"]
     assert np.count_nonzero([cell == 5 for cell in row]) == 1
+
+
+def test_the_stages_of_rules_in_batches_and_in_real_time_are_drawn():
+    batched = dict(zip(STAGES, (16, 24, 156, 48, 234), strict=True))
+    real_time = {**batched, "topic_to_batch": None, "batch_to_work": None}
+    rules = {"anomaly": {"stages_ms": batched}, "high_amount": {"stages_ms": real_time}}
+    unseen = {"rules": {"velocity": {"stages_ms": dict.fromkeys(STAGES)}}}
+    (text,) = drawing.of_tables({"latency_ms": {"together": {"rules": rules}, "x": unseen}, "growth": {}}).values()
+    assert [name in text for name in ("together: anomaly", "together: high_amount", "velocity")] == [True, True, False]

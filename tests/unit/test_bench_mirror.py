@@ -126,7 +126,8 @@ def test_a_change_of_the_batchs_own_row_comes_behind_its_insert():
 def found(**changes) -> dict:
     right = {"rows": 4, "cents": 1001, "changes": 9}
     usual = {"fill_s": 9.87, "seconds": [2.0, 4.0, 8.001], "rows_copied": [7, 5, 6], "files_added": [3, 2, 4],
-             "upkeep_s": [20.0], "trigger_s": 30.0, "expected": right, "found": right}  # fmt: skip
+             "merge_s": [1.0, 3.0, 1.5], "pieces_s": [[2.0, 12.0, 6.0]], "trigger_s": 30.0,
+             "expected": right, "found": right}  # fmt: skip
     return {**usual, **changes}
 
 
@@ -134,12 +135,13 @@ def test_a_step_tells_its_batches_with_their_share_of_the_upkeep():
     told = summary(LOAD, found(), [1 << 20, 2 << 20])
     assert told["seconds"] == {"median": 4.0, "min": 2.0, "max": 8.0}
     assert told["rows_copied"] == {"median": 6.0, "min": 5, "max": 7}
-    assert told["upkeep_s"]["median"] == 20.0
+    assert (told["upkeep_s"]["median"], told["piece_s"]["max"]) == (20.0, 12.0)
+    assert told["merge_s"] == {"median": 1.5, "min": 1.0, "max": 3.0}
     assert told["rows_per_s"] == 200.0, "1,000 rows in 4 s and a 20th of 20 s"
     assert (told["files_added"]["median"], told["files_per_hour"]) == (3.0, 360), "120 batches an hour"
     assert (told["table_rows"], told["batch_rows"], told["batches"], told["failures"]) == (2000, 1000, 3, [])
     (line,) = mirror.table({"small": told}).rows
-    assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 20.0, 200, 6, 3.0, 360, 2, 3.0]
+    assert line == ["small", 2000, 1000, 3, 4.0, 2.0, 8.0, 1.5, 20.0, 12.0, 200, 6, 3.0, 360, 2, 3.0]
     assert len(line) == len(mirror.table({}).header)
 
 
@@ -171,15 +173,18 @@ def test_the_driver_of_a_run_that_was_killed_is_ended_before_its_folder_is_used(
 
 def test_the_tables_are_looked_after_as_often_as_conf_says_and_in_every_step():
     pipeline = load_pipeline()
-    every, trigger = (pd.Timedelta(text) for text in (pipeline.upkeep.every, pipeline.triggers.mirror_transactions))
-    assert every / trigger == LOAD.upkeep_every == WARM + Load(table_rows=1).batches
+    every = pd.Timedelta(pipeline.upkeep.every)
+    assert every / pd.Timedelta(pipeline.triggers.mirror_transactions) == LOAD.upkeep_every
+    assert LOAD.upkeep_every == WARM + Load(table_rows=1).batches
+    archive = every / pd.Timedelta(pipeline.triggers.archive_alerts)
+    assert {load.upkeep_every for load in STEPS.values() if load.alerts} == {archive}
     assert all((WARM + load.batches) % load.upkeep_every == 0 for load in STEPS.values())
 
 
 def test_the_steps_are_every_size_large_batches_changes_of_all_ids_and_many_small_ones():
     assert tuple(STEPS) == (
         "100,000 rows", "1,000,000 rows", "3,000,000 rows", "10,000,000 rows", "10,000,000 rows, large batches",
-        "10,000,000 rows, changes of all ids", "many small batches",
+        "10,000,000 rows, changes of all ids", "many small batches", "1,000,000 alerts", "10,000,000 alerts",
     )  # fmt: skip
-    assert [load.spread for load in STEPS.values()] == [False] * 5 + [True, False]
+    assert [load.spread for load in STEPS.values()] == [False] * 5 + [True, False, False, False]
     assert STEPS["10,000,000 rows, large batches"].batch_rows >= 200_000

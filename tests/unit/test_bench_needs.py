@@ -25,7 +25,7 @@ def entry(system: str, rate: float, **more: Any) -> dict[str, Any]:
 
 
 def mirrored(rows: int, batch: int, rate: float, **more: Any) -> dict[str, Any]:
-    return {"table_rows": rows, "batch_rows": batch, "rows_per_s": rate, "failures": [], **more}
+    return {"alerts": False, "table_rows": rows, "batch_rows": batch, "rows_per_s": rate, "failures": [], **more}
 
 
 def figures(**more: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def figures(**more: Any) -> dict[str, Any]:
         "bytes_per_event": 150.0, "written_per_s": steady(160_000), "failures": [],
     }  # fmt: skip
     return {
-        "systems": [entry("ours_large_one_core", 150_000), entry("ours_large", 240_000)],
+        "systems": [entry("ours_one_core", 150_000), entry("ours", 240_000)],
         "growth": {}, "capture": {"tuned": capture}, "mirror": {}, **more,
     }  # fmt: skip
 
@@ -80,7 +80,7 @@ def test_what_was_not_measured_is_not_told():
     [{"equal": False}, {"users": 100_000}, {"form": "compact"}, {"profile": "realistic"}, {"steady_per_s": None}],
 )
 def test_a_race_that_is_not_equal_or_of_other_data_gives_no_figure(wrong):
-    report = figures(systems=[entry("ours_large_one_core", 150_000), entry("ours_large", 240_000, **wrong)])
+    report = figures(systems=[entry("ours_one_core", 150_000), entry("ours", 240_000, **wrong)])
     assert "a rule with state, 9,000 users" not in [need.part for need in needs(report)]
     assert doubled(report) == []
 
@@ -94,6 +94,14 @@ def test_a_step_that_failed_gives_no_figure():
     assert [need.part for need in needs(report)] == [
         "the mirror, 99 rows, batches of 10", "a rule with state, 9,000 users",
     ]  # fmt: skip
+
+
+def test_the_archive_takes_so_many_events_as_its_alerts_are_of():
+    archived = mirrored(10_000_000, 4000, 300.0, alerts=True)
+    report = figures(mirror={"a": mirrored(99, 10, 9.0), "b": archived, "c": mirrored(9, 4000, 900.0, alerts=True)})
+    (need,) = (need for need in needs(report) if "archive" in need.part)
+    # 5,000,000 events with 10,000 alerts: one in 500.
+    assert (need.part, need.per_second, need.count) == ("the archive, 10,000,000 alerts", 150_000.0, 7)
 
 
 def test_growth_compares_the_best_buckets_of_the_largest_batches():
@@ -110,7 +118,7 @@ def test_what_was_doubled_is_told_where_both_were_measured():
     assert doubled(figures()) == [("cores of one executor", 150_000, 240_000)]
     report = figures()
     report["capture"]["two connectors"] = {"events_per_s": steady(50_000), "failures": []}
-    report["systems"].append(entry("ours_large_cluster", 200_000))
+    report["systems"].append(entry("ours_cluster", 200_000))
     assert [found[1:] for found in doubled(report)] == [(150_000, 240_000), (150_000, 200_000), (40_000, 50_000)]
 
 
@@ -122,23 +130,25 @@ def raced(system: str, rate: float) -> dict[str, Any]:
 
 def test_a_later_report_adds_only_what_those_before_have_not_and_a_failed_one_is_refused():
     parts: dict[str, Any] = {name: {} for name in ("latency_ms", "capture", "growth", "agents", "ablation")}
-    first = {**parts, "failures": [], "mirror": {"a": 1}, "progress": {"x": 1}, "when": "first", "raw_read": [],
-             "systems": [raced("ours_large", 20)]}  # fmt: skip
+    first = {**parts, "failures": [], "mirror": {"a": mirrored(1, 1, 1.0)}, "progress": {"x": 1}, "when": "first",
+             "raw_read": [],
+             "systems": [raced("ours", 20)]}  # fmt: skip
     second = {
         **parts,
         "failures": [],
-        "mirror": {"a": 2, "b": 3},
+        "mirror": {"a": mirrored(2, 1, 1.0), "b": mirrored(3, 1, 1.0)},
         "progress": {},
         "when": "second",
         "raw_read": [raced("raw_read", 9)],
-        "systems": [raced("ours_large", 7), raced("ours_large_one_core", 8)],
+        "systems": [raced("ours", 7), raced("ours_one_core", 8)],
     }
     found = merged([first, second])
-    assert (found["when"], found["mirror"], "progress" in found) == ("first", {"a": 1, "b": 3}, False)
+    assert (found["when"], "progress" in found) == ("first", False)
+    assert {step: each["table_rows"] for step, each in found["mirror"].items()} == {"a": 1, "b": 3}
     assert {entry["system"]: entry["steady_per_s"]["median"] for entry in found["systems"] + found["raw_read"]} == {
-        "ours_large": 20, "ours_large_one_core": 8, "raw_read": 9,
+        "ours": 20, "ours_one_core": 8, "raw_read": 9,
     }  # fmt: skip
-    assert [*found["scaling"]["cores"]["ours_large"]] == ["1 core", "2 cores"]
+    assert [*found["scaling"]["cores"]["ours"]] == ["1 core", "2 cores"]
     with pytest.raises(ValueError, match="no alert"):
         merged([first, {**second, "failures": ["no alert"]}])
 

@@ -49,7 +49,7 @@ def test_stages_of_ours_stand_in_a_table_as_medians_of_the_runs(settings, tmp_pa
 
 
 def test_cores_are_compared_over_the_same_events_alone(settings):
-    results = [result("ours_large", 4, events=5000), result("ours_large_one_core", 3)]
+    results = [result("ours", 4, events=5000), result("ours_one_core", 3)]
     assert assembled(results, settings)["scaling"]["cores"] == {}
 
 

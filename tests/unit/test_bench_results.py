@@ -101,9 +101,9 @@ def test_a_finished_run_measures_nothing_until_it_is_to_begin_afresh(raced, tmp_
 
 def test_other_plans_add_to_the_report_and_other_code_begins_a_new_one(raced, tmp_path, monkeypatch):
     raced.run(TWO, tmp_path)
-    report = raced.run(Options(only=["ours_large"], repeats=1, events=20_000), tmp_path)
+    report = raced.run(Options(only=["ours_both"], repeats=1, events=20_000), tmp_path)
     assert {(each["system"], each["events"]) for each in report["systems"]} == {
-        ("ours", 10_000), ("streams", 10_000), ("ours_large", 20_000),
+        ("ours", 10_000), ("streams", 10_000), ("ours_both", 20_000),
     }  # fmt: skip
     of_code(monkeypatch, "other")
     report = raced.run(replace(TWO, only=["ours"]), tmp_path)

@@ -118,21 +118,31 @@ def test_the_raw_read_has_batches_as_large_as_the_largest_of_ours_unless_it_is_s
         return load_pipeline(task.folder / "pipeline.yaml").kafka.source["maxOffsetsPerTrigger"]
 
     raw_read(task, task.folder / "result", {})
-    raw = batch()
-    SYSTEMS["ours_large"].start(task)
-    assert raw == batch() == "750000"
+    assert batch() == str(load_pipeline().kafka.largest_batch) == "800000"
+    SYSTEMS["ours_built_in_large"].start(task)
+    assert batch() == "800000"
     raw_read(task, task.folder / "result", {"kafka.source.maxOffsetsPerTrigger": "5"})
     assert batch() == "5"
 
 
+def test_a_rule_may_have_several_queries_each_with_a_name_of_its_own(task):
+    system = SYSTEMS["ours_four"]
+    system.start(task)
+    found = {rule.name: rule.rule for rule in load_rules(task.folder / "rules.yaml")}
+    assert found == {"anomaly": "anomaly", "velocity": "velocity", "anomaly_2": "anomaly", "velocity_2": "velocity"}
+    assert tuple(found) == system.rules
+    assert lines_of_code(system) == lines_of_code(SYSTEMS["ours_both"])
+    assert len(set(SYSTEMS["ours_eight"].rules)) == 8
+
+
 def test_executors_have_all_memory_and_the_drivers_java_options_and_work_in_the_runs_folder(task):
-    found = SYSTEMS["ours_large_cluster"].start(task).environment
+    found = SYSTEMS["ours_cluster"].start(task).environment
     assert found["SPARK_HOME"] == str(task.folder / "spark")
     assert "--master local-cluster[2,1,2048]" in found[SUBMIT_ARGUMENTS]
     assert "--conf spark.executor.memory=2g" in found[SUBMIT_ARGUMENTS]
     assert "-XX:+UseParallelGC -Xmn1g" in executor_settings()["spark.executor.extraJavaOptions"]
     assert (task.folder / "spark" / "bin" / "spark-submit").exists()
-    assert "SPARK_HOME" not in SYSTEMS["ours_large"].start(task).environment
+    assert "SPARK_HOME" not in SYSTEMS["ours"].start(task).environment
 
 
 def test_what_executors_once_left_beside_spark_is_not_linked(tmp_path, monkeypatch):

@@ -31,8 +31,8 @@ STEPS: Mapping[str, int] = {f"{count} agent{'s' if count > 1 else ''}": count fo
 """How many of AGENTS run, from the first on."""
 _SAME = ("connections", "senders")
 _FLAT = ("cpu_s_per_s", "sent_mib_per_s")
-_MORE = 1.25
-"""Times the load with the fewest agents: up to there it is flat."""
+MORE = 1.25
+"""Times the load of a row with the fewest agents: up to there it is flat."""
 
 
 def measure(user: StackSettings, home: Path, agents: int, seconds: int = latency.SECONDS) -> dict[str, Any]:
@@ -60,10 +60,17 @@ def unequal(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def is_flat(each: Mapping[str, Any], fewest: Mapping[str, Any]) -> bool | None:
-    """Whether PostgreSQL's CPU time and the log that it sends are at most a quarter above those with the fewest agents;
-    None where one was not seen."""
-    pairs = [(fewest["database"][name], each["database"][name]) for name in _FLAT]
-    return None if any(None in pair for pair in pairs) else all(now <= _MORE * before for before, now in pairs)
+    """Whether PostgreSQL's CPU time and the log that it sends, for a row, are at most a quarter above those with the
+    fewest agents; None where one was not seen."""
+    pairs = [(load_of(fewest, name), load_of(each, name)) for name in _FLAT]
+    known = [(before, now) for before, now in pairs if before is not None and now is not None]
+    return all(now <= MORE * before for before, now in known) if len(known) == len(pairs) else None
+
+
+def load_of(each: Mapping[str, Any], name: str) -> float | None:
+    """A load of the database, for a row: many agents may slow down who writes the rows."""
+    load: float | None = each["database"][name]
+    return None if load is None or not each["changes_per_s"] else load / each["changes_per_s"]
 
 
 def lag_s(each: Mapping[str, Any]) -> float | None:
@@ -90,7 +97,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
         "archive and mirror, all on one machine: of the first agent and of the one with the greatest median; the batch "
         "is the first's. Lag: of the rule that is furthest behind, in the last half minute; they keep up where it does "
         "not grow. PostgreSQL: CPU seconds of its processes a second, clients' connections, senders of its log; flat "
-        "where CPU and log are at most 25 % above those with the fewest agents."
+        "where CPU and log of a row are at most 25 % above those with the fewest agents."
     )
     rows = [_row(each, _fewest(found)) for each in found.values()]
     return Table("Agents over one topic", header, rows, caption)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fraudstream.bench.agents import MORE, load_of
 from fraudstream.bench.dataset import PROFILES, USERS, Form
 from fraudstream.bench.needs import growth_factor
 from fraudstream.bench.systems import RAW_READ
@@ -18,8 +19,11 @@ LIVE = "together, mirror every 10 s"
 """The step of the part `latency` that has everything running."""
 PLAIN = "high_amount alone, plain producer"
 """The one whose records are there to be read as soon as the broker has them: the connector's wait for a commit."""
+_LONG = "batches of two minutes"
+REAL_TIME = {LIVE: "everything running", PLAIN: "plain producer", f"{PLAIN}, {_LONG}": f"plain producer, {_LONG}"}
+"""The steps whose real-time rule is asked from record to alert, in words."""
 _BUILT_IN = ("ours_built_in", "ours_built_in_large")
-_ONE_RULE = ("ours", "ours_large", *_BUILT_IN)
+_ONE_RULE = ("ours", *_BUILT_IN)
 _RECOVERING = ("bytewax_recovery", "bytewax_packed_recovery", "pathway_recovery")
 _HOLDS = {"at least": operator.ge, "more than": operator.gt, "at most": operator.le, "under": operator.lt}
 
@@ -54,14 +58,14 @@ CONTESTS = (
     Contest(goal="with Spark's own reader, against its raw read", ours=_BUILT_IN, others=[RAW_READ], times=0.65),
     Contest(goal="two rules in queries of their own, in sum, against one rule", ours=["ours_both"], others=["ours"],
             times=0.6, queries=2),
-    Contest(goal="compact messages against envelopes", ours=["ours_large"], others=["ours_large"], times=1,
+    Contest(goal="compact messages against envelopes", ours=["ours"], others=["ours"], times=1,
             needed="more than", form="compact", others_form="envelope"),
 )  # fmt: skip
 
 
 def goals(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """{goal, needed, found, met} of each; `found` is None where there is no figure."""
-    return [*_contests(report), *_growing(report), *_waiting(report), *_capture(report)]
+    return [*_contests(report), *_growing(report), *_waiting(report), *_capture(report), *_mirror(report)]
 
 
 def _judged(goal: str, needed: str, limit: float, unit: str, found: float | None, how: str = "") -> dict[str, Any]:
@@ -112,11 +116,16 @@ def _best(rates: Mapping[str, float], names: Sequence[str]) -> tuple[str, float]
 
 
 def _growing(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cores = report["scaling"]["cores"].get("ours_large", {})
+    cores = report["scaling"]["cores"].get("ours", {})
     one, two = (cores[name]["median"] if name in cores else None for name in ("1 core", "2 cores"))
     yield _judged("a second core", "at least", 1.7, "x", two / one if one and two else None)
     factor = growth_factor(_sound(report["growth"]))
     yield _judged(f"cost of an event, {USERS[-1]:,} users against {USERS[0]:,}", "at most", 2, "x", factor)
+    agents = sorted(_sound(report["agents"]).values(), key=lambda each: each["agents"])
+    cost = load_of(agents[-1], "cpu_s_per_s") if len(agents) > 1 else None
+    before = load_of(agents[0], "cpu_s_per_s") if agents else None
+    times = cost / before if cost and before else None
+    yield _judged("the database's CPU for a row, 8 rules against 1", "at most", MORE, "x", times)
 
 
 def _waiting(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -126,12 +135,14 @@ def _waiting(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         found = rules.get(rule, {}).get("latency_ms", {})
         for name, limit in (("p50", 600), ("p99", 1500)):
             yield _judged(f"{rule}, commit to alert, everything running, {name}", "under", limit, "ms", found.get(name))
-    for step, where in ((LIVE, "everything running"), (PLAIN, "plain producer")):
+    for step, where in REAL_TIME.items():
         found = sound.get(step, {}).get("rules", {}).get("high_amount", {}).get("record_to_alert_ms", {})
         for name, limit in (("p50", 5), ("p99", 50)):
             yield _judged(f"real time, record to alert, {where}, {name}", "under", limit, "ms", found.get(name))
     first = [entry["first_alert_s"] for entry in report["systems"] if entry["system"] == "ours" and entry["equal"]]
     yield _judged("the first alert after a start", "at most", 20, "s", first[0] if first else None)
+    everything = [each for each in sound.get(LIVE, {}).get("first_alert_s", {}).values() if each is not None]
+    yield _judged("the same, everything running", "at most", 20, "s", min(everything, default=None))
 
 
 def _capture(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -142,6 +153,11 @@ def _capture(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield _judged("the connector", "at least", 45_000, "events/s", tuned)
     times = tuned / usual if tuned and usual else None
     yield _judged("the connector against its defaults", "at least", 1.6, "x", times)
+
+
+def _mirror(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    rates = [each["rows_per_s"] for each in _sound(report["mirror"]).values() if not each["alerts"]]
+    yield _judged("the mirror, the slowest of all sizes", "at least", 2000, "rows/s", min(rates, default=None))
 
 
 def _sound(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

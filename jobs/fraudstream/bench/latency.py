@@ -25,6 +25,7 @@ from fraudstream.shared_queries import SETTING
 from fraudstream.stack.settings import StackSettings, load_settings
 
 RATE = 2000
+TITLE = "Latency"
 # The last minute counts: by then the compilers have done most of their work.
 SECONDS = 240
 # They go on for twice as long: with everything running p50 and p99 fell by a tenth and more from the third minute to
@@ -133,4 +134,4 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
         "plain producer has none, and no database beside it. First alert: from spark-submit to the first alert on rows "
         "that were there before."
     )
-    return Table("Latency", header, rows, caption)
+    return Table(TITLE, header, rows, caption)

@@ -11,7 +11,8 @@ from fraudstream.stack.settings import REPOSITORY
 _PACKAGES = ("cdc", "input", "rulebook", "rules", "stack", "streams", "wire")
 # How systems are started, and on which data; not how they are watched, nor how that is told.
 _BENCH = (
-    "systems", "ours", "setups", "raw_read", "known", "mirror_batches", "mirror_plan", "dataset", "messages", "fill",
+    "systems", "ours", "setups", "raw_read", "known", "lake_batches", "mirror_batches", "archive_batches",
+    "mirror_plan", "dataset", "messages", "fill",
 )  # fmt: skip
 MEASURED = (
     "requirements.lock", "spark-submit.sh", "conf/*",

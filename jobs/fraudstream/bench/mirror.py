@@ -1,4 +1,5 @@
-"""Whether the mirror's writes keep up, and how they grow with the table: its own batch function on tables of any size.
+"""Whether the writes of mirror and archive keep up, and how they grow with the table: their own batch functions on
+tables of any size.
 
 The records come from Parquet instead of Kafka. The tables are filled by the same function and looked after, so
 they lie as the project leaves them."""
@@ -28,6 +29,11 @@ STEPS: Mapping[str, Load] = {
     f"{_LARGEST:,} rows, large batches": Load(table_rows=_LARGEST, batch_rows=250_000, batches=6, upkeep_every=8),
     f"{_LARGEST:,} rows, changes of all ids": Load(table_rows=_LARGEST, spread=True),
     "many small batches": Load(table_rows=1_000_000, batch_rows=6_000, batches=158),
+    # Every 20 s; a tenth of 2,000 rows/s.
+    **{
+        f"{rows:,} alerts": Load(table_rows=rows, batch_rows=4_000, batches=28, upkeep_every=30, alerts=True)
+        for rows in (1_000_000, _LARGEST)
+    },
 }
 
 
@@ -38,30 +44,34 @@ def measure(home: Path, load: Load) -> dict[str, Any]:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     result, log = home / "result.json", home.parent / f"{home.name}.log"
-    command = python_module(
-        "fraudstream.bench.mirror_batches", "--load", json.dumps(asdict(load)), "--result", str(result)
-    )
+    module, written = ("archive_batches", "alerts") if load.alerts else ("mirror_batches", "transactions")
+    command = python_module(f"fraudstream.bench.{module}", "--load", json.dumps(asdict(load)), "--result", str(result))
     own = {"FRAUDSTREAM_HOME": str(home), "STACK_PROFILE": "open"}
     try:
         with program("mirror", replace(command, environment={**command.environment, **own}), log, home) as child:
             require_success(child, _PATIENCE_S)
-        sizes = [*lake.files(lake.open_table(str(home / "lake"), "transactions")).values()]
+        sizes = [*lake.files(lake.open_table(str(home / "lake"), written)).values()]
         return summary(load, json.loads(result.read_text(encoding="utf-8")), sizes)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 def summary(load: Load, found: Mapping[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
-    """Of a step: table_rows, batch_rows, batches; of a batch seconds, files_added and rows_copied (unchanged ones), and
-    upkeep_s of one upkeep of the tables, each as {median, min, max}; rows_per_s of the median batch with its share of
-    the upkeep; files_per_hour that are added at the mirror's trigger; files and bytes of the table in the end; fill_s;
+    """Of a step: alerts (whether it is their archive), table_rows, batch_rows, batches; of a batch seconds, merge_s (of
+    its MERGE), files_added and rows_copied (unchanged ones); upkeep_s of one upkeep of the tables, and piece_s of its
+    longest piece, for which a batch waits; each as {median, min, max}; rows_per_s of the median batch with its share of
+    the upkeep; files_per_hour that are added at the query's trigger; files and bytes of the table in the end; fill_s;
     and failures in words, where the table is not what it must be."""
+    found = {
+        **found, "upkeep_s": [sum(pieces) for pieces in found["pieces_s"]],
+        "piece_s": [max(pieces) for pieces in found["pieces_s"]],
+    }  # fmt: skip
     spreads = {name: spread(round(each, 2) for each in found[name]) for name in _SPREADS}
-    usual = {name: median(found[name]) for name in _SPREADS}
+    usual = {name: median(found[name]) for name in ("seconds", "upkeep_s", "files_added")}
     batch_s = usual["seconds"] + usual["upkeep_s"] / load.upkeep_every
     per_hour = 3600 / max(found["trigger_s"], batch_s) * usual["files_added"]
     return {
-        "table_rows": load.table_rows, "batch_rows": load.batch_rows, "batches": load.batches, **spreads,
+        **{name: getattr(load, name) for name in ("alerts", "table_rows", "batch_rows", "batches")}, **spreads,
         "rows_per_s": round(load.batch_rows / batch_s, 1), "files_per_hour": round(per_hour),
         "files": len(sizes), "bytes": sum(sizes), "fill_s": round(found["fill_s"], 1),
         "failures": [
@@ -71,26 +81,30 @@ def summary(load: Load, found: Mapping[str, Any], sizes: Sequence[int]) -> dict[
     }  # fmt: skip
 
 
-_SPREADS = ("seconds", "upkeep_s", "files_added", "rows_copied")
+_SPREADS = ("seconds", "merge_s", "upkeep_s", "piece_s", "files_added", "rows_copied")
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """The steps for a reader."""
-    header = ["step", "rows before", "changes a batch", "batches", "s", "min", "max", "upkeep s", "changes/s",
-              "rows copied", "files a batch", "files an hour", "files", "MiB"]  # fmt: skip
+    header = ["step", "rows before", "changes a batch", "batches", "s", "min", "max", "MERGE s", "upkeep s",
+              "its longest piece s", "changes/s", "rows copied", "files a batch", "files an hour", "files",
+              "MiB"]  # fmt: skip
     caption = (
         "Seconds that the mirror takes for a batch of changes, of which 1 % are updates and 0.2 % deletes, as in the "
-        "input of rows among the last 50,000 and the batch's own, but where all ids are named. Upkeep: the project's "
-        "own of all three tables, between batches, with what 20 of them have left (8 of the large ones); changes a "
-        "second count its share. Rows copied: those that a batch had to write again unchanged. Files an hour: added to "
-        "all three tables at the trigger of 30 s. Files and MiB: of the current rows, after upkeep."
+        "input of rows among the last 50,000 and the batch's own, but where all ids are named; and the archive for "
+        "alerts, of which 1 % are there already. MERGE: the part of a batch in which it runs. Upkeep: the project's "
+        "own of all tables of the query with what the batches between two of them have left, of which a batch waits "
+        "for one piece; changes a second count its share. Rows copied: those that a batch had to write again "
+        "unchanged. Files an hour: added to the query's tables at its trigger in conf/. Files and MiB: of the current "
+        "rows, after upkeep."
     )
     rows = [
         [
             step, each["table_rows"], each["batch_rows"], each["batches"], *each["seconds"].values(),
-            each["upkeep_s"]["median"], whole(each["rows_per_s"]), whole(each["rows_copied"]["median"]),
+            (each["merge_s"] or {}).get("median"), each["upkeep_s"]["median"], each["piece_s"]["max"],
+            whole(each["rows_per_s"]), whole(each["rows_copied"]["median"]),
             each["files_added"]["median"], each["files_per_hour"], each["files"], round(each["bytes"] / MIB, 1),
         ]
         for step, each in found.items()
     ]  # fmt: skip
-    return Table("Mirror", header, rows, caption)
+    return Table("Mirror and archive", header, rows, caption)

@@ -3,12 +3,10 @@ the upkeep between them."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.bench.dataset import PARTITIONS, Columns, DataSet, columns, key
+from fraudstream.bench.lake_batches import files_of, look_after, merges, run
 from fraudstream.bench.messages import HEADERS
 from fraudstream.bench.mirror_plan import (
     CHECKSUM,
@@ -37,49 +36,34 @@ from fraudstream.bench.mirror_plan import (
     written,
 )
 from fraudstream.cdc.columns import RECORD_COLUMNS, connector_events
-from fraudstream.config import Pipeline, load_pipeline
-from fraudstream.session import build_session
+from fraudstream.config import Pipeline
 from fraudstream.streams.mirror import TABLES, mirror_batch
-from fraudstream.streams.upkeep import CountedBatch, delete_files, join_files
-
-_COPIED = "cast(operationMetrics.numTargetRowsCopied as long) as copied"
-# Nothing here becomes an hour old, as files are that conf/ has deleted: then no deleting would be measured.
-_KEEP = "0 seconds"
+from fraudstream.streams.upkeep import CountedBatch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write into the file `--result` what mirror.summary takes. The tables lie in FRAUDSTREAM_HOME/lake."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--load", type=json.loads, required=True, help="the fields of a Load, as JSON")
-    parser.add_argument("--result", type=Path, required=True)
-    given = parser.parse_args(argv)
-    load, pipeline = Load(**given.load), load_pipeline()
-    pipeline = replace(pipeline, upkeep=replace(pipeline.upkeep, keep=_KEEP))
-    spark = build_session("mirror_batches")
-    found = _measured(spark, pipeline, load, given.result.parent / "records")
-    given.result.write_text(json.dumps(found), encoding="utf-8")
-    spark.stop()
+    run("mirror_batches", __doc__, _measured, argv)
 
 
 def _measured(spark: SparkSession, pipeline: Pipeline, load: Load, folder: Path) -> dict[str, Any]:
     data = columns(DataSet(events=load.rows))
     mirror = _Mirror(spark, pipeline, data, no_rows(data), folder, mirror_batch(spark, pipeline, "bench"))
     fill_s = sum(mirror.write(batch) for batch in filling(load))
-    mirror.look_after()
+    look_after(spark, pipeline, [*TABLES])
     random = np.random.default_rng([load.table_rows, load.batch_rows])
-    seconds, added, upkeep_s = [], [], []
+    seconds, added, pieces_s = [], [], []
     for number in range(1, WARM + load.batches + 1):
-        before = mirror.files()
+        before = files_of(pipeline, [*TABLES])
         seconds.append(mirror.write(next_batch(load, mirror.rows, random)))
-        added.append(mirror.files() - before)
+        added.append(files_of(pipeline, [*TABLES]) - before)
         if number % load.upkeep_every == 0:
-            upkeep_s.append(mirror.look_after())
+            pieces_s.append(look_after(spark, pipeline, [*TABLES]))
     table, log = (DeltaTable.forPath(spark, pipeline.table(name)) for name in ("transactions", "transaction_changes"))
-    merges = table.history().where("operation = 'MERGE'").selectExpr(_COPIED).collect()
     return {
-        "fill_s": fill_s, "seconds": seconds[WARM:], "files_added": added[WARM:], "upkeep_s": upkeep_s,
+        "fill_s": fill_s, "seconds": seconds[WARM:], "files_added": added[WARM:], "pieces_s": pieces_s,
         "trigger_s": pd.Timedelta(pipeline.triggers.mirror_transactions).total_seconds(),
-        "rows_copied": [row.copied for row in merges[: load.batches]],
+        **merges(table, load.batches),
         "expected": {**checksum(mirror.rows), "changes": mirror.changes},
         "found": {**table.toDF().selectExpr(*CHECKSUM).collect()[0].asDict(), "changes": log.toDF().count()},
     }  # fmt: skip
@@ -106,18 +90,6 @@ class _Mirror:
         self.changes += batch.changes
         written(self.rows, batch)
         return seconds
-
-    def look_after(self) -> float:
-        """Seconds that the upkeep of all three tables takes, of which the mirror waits for one piece at a time."""
-        began = time.monotonic()
-        for name in TABLES:
-            join_files(self.spark, self.pipeline, name)
-            delete_files(self.spark, self.pipeline, name)
-        return time.monotonic() - began
-
-    def files(self) -> int:
-        """How many files of rows there are on the disk, those that were replaced among them."""
-        return sum(1 for name in TABLES for _ in Path(self.pipeline.table(name)).glob("*.parquet"))
 
 
 def _write(data: Columns, rows: Rows, batch: Batch, folder: Path) -> Path:

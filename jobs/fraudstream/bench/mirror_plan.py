@@ -40,6 +40,8 @@ class Load:
     """Batches from one upkeep of the tables to the next; by default those of conf/'s 10 minutes, one in 30 s."""
     spread: bool = False
     """Updates and deletes are of any row in the table, not of the last ones and the batch's own as in the input."""
+    alerts: bool = False
+    """The rows are alerts, and the table is their archive: new ones, and copies of 1 %."""
 
     @property
     def updates(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from fraudstream.bench.dataset import FORMS, PROFILES, USERS
 
 TARGET = 1_000_000
-_SYSTEM = "ours_large"
+_SYSTEM = "ours"
 _ONE_CORE, _EXECUTORS = f"{_SYSTEM}_one_core", f"{_SYSTEM}_cluster"
 _CORES = 2
 """Of _SYSTEM, and of an executor."""
@@ -129,14 +129,29 @@ def _alerts(report: Mapping[str, Any], target: int) -> list[Need]:
         Need(
             part="taking the alerts", one="core of the brokers", per_second=rate, count=ceil(target / rate),
             scales=True,
-            note=f"one in {events:,.0f} events, {target / events:,.0f}/s; that they are sent counts with the rule, and "
-            "how many the archive takes was not measured",
+            note=f"one in {events:,.0f} events, {target / events:,.0f}/s; that they are sent counts with the rule",
+        ),
+        *_archive(report, target, events),
+    ]  # fmt: skip
+
+
+def _archive(report: Mapping[str, Any], target: int, events: float) -> list[Need]:
+    """For an alert in so many events."""
+    known = [each for each in _measured(report, "mirror").values() if each["alerts"]]
+    if not known:
+        return []
+    largest = max(known, key=lambda each: each["table_rows"])
+    rate = largest["rows_per_s"] * events
+    return [
+        Need(
+            part=f"the archive, {largest['table_rows']:,} alerts", one="writer of a table", per_second=rate,
+            count=ceil(target / rate), scales=False, note="in batches of its trigger; larger ones take more",
         )
     ]  # fmt: skip
 
 
 def _mirror(report: Mapping[str, Any], target: int) -> list[Need]:
-    known = _measured(report, "mirror").values()
+    known = [each for each in _measured(report, "mirror").values() if not each["alerts"]]
     if not known:
         return []
     # At such a rate batches are large.

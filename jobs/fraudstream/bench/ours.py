@@ -22,10 +22,16 @@ def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, An
     write_variant(path, {"kafka.transactions_topic": topic, "kafka.alerts_topic": alerts, **changes})
 
 
+def rule_of(query: str) -> str:
+    """The rule that a query judges by: anomaly_2 is anomaly once more."""
+    return query.rstrip("_0123456789")
+
+
 def write_rules(path: Path, rules: Sequence[str], parameters: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """conf/rules.yaml with these rules alone, all of them live. `parameters` of a rule are put over those there."""
+    """conf/rules.yaml with these rules alone (rule_of), all of them live. `parameters` of one are put over those
+    there."""
     found = documents.load(RULES_FILE, ADVICE)
-    entries = {name: {**found[name], "status": "live"} for name in rules}
+    entries = {name: {**found[rule_of(name)], "rule": rule_of(name), "status": "live"} for name in rules}
     for name, entry in entries.items():
         entry["parameters"] = {**entry.get("parameters", {}), **(parameters or {}).get(name, {})}
     path.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")

@@ -22,8 +22,8 @@ class Part:
 
 
 def _latency(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
-    if step == direct.STEP:
-        return direct.measure(home / "direct")
+    if step in direct.STEPS:
+        return direct.measure(home / "direct", direct.STEPS[step])
     return latency.measure(user, home / "latency", latency.STEPS[step])
 
 
@@ -48,7 +48,7 @@ def _ablation(user: StackSettings, home: Path, step: str) -> dict[str, Any]:
 
 
 _ALL = (
-    Part("latency", (*latency.STEPS, direct.STEP), _latency),
+    Part("latency", (*latency.STEPS, *direct.STEPS), _latency),
     Part("capture", tuple(setups.STEPS), _capture),
     Part("mirror", tuple(mirror.STEPS), _mirror),
     Part("growth", tuple(growth.STEPS), _growth),

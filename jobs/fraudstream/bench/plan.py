@@ -30,7 +30,7 @@ class Options:
     patience_s: float = PATIENCE_S
     """Seconds without an alert until a system is given up."""
     parts: Sequence[str] = ()
-    """Of parts.PARTS, instead of the race or, in a full run, beside it."""
+    """Of parts.PARTS, instead of the race."""
     fresh: bool = False
     """Whether what is there is measured again."""
 

@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from fraudstream.bench import topics
 from fraudstream.bench.figures import Alert, Sightings, drawn, speed
 from fraudstream.bench.install import classes_of, python_of
+from fraudstream.bench.ours import rule_of
 from fraudstream.bench.processes import Meter, kill_in, program
 from fraudstream.bench.systems import RAW_READ, System, Task, raw_read
 from fraudstream.bench.topics import Topic
@@ -36,7 +37,7 @@ def race(settings: StackSettings, system: System, topic: Topic, patience_s: floa
 
     The figures of one run (figures.speed, Sightings.compared, cpu_s_per_million, rss_mib, progress, the system's own),
     and `failed`: why it did not find all alerts, None if it did."""
-    truth = {rule: topic.truth[rule] for rule in system.rules}
+    truth = {rule: topic.truth[rule_of(rule)] for rule in system.rules}
     sightings, meter, failed = Sightings(truth), Meter(), None
     with _task(settings, system, topic) as task, closing(_consumer(settings, task.alerts)) as consumer:
         command, began = system.start(task), time.time()

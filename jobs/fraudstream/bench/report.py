@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fraudstream.bench import agents, drawing, goals, growth, parts
+from fraudstream.bench import agents, drawing, goals, parts
 from fraudstream.bench.entries import entries, named, scaling
 from fraudstream.bench.tables import Table, lines, whole
 from fraudstream.check.page import templates
@@ -35,7 +35,6 @@ def assembled(results: Sequence[Result], settings: StackSettings) -> dict[str, A
         for result in results if "part" in result for failure in result["found"]["failures"]
     ]  # fmt: skip
     failures += [f"agents, {failure}" for failure in agents.unequal(measured["agents"])]
-    measured["growth"] = growth.with_memory(measured["growth"])
     ran = [result for result in results if not result.get("absent")]
     report = {
         "passed": bool(ran) and not failures and not of_peers,
@@ -127,7 +126,7 @@ def write_report(home: Path, report: dict[str, Any]) -> dict[str, Any]:
     page = environment.get_template("bench.html.j2")
     text = page.render(
         report=report, groups=groups, raw=raw, plots=plots, tables=tables(report), sources=sources(report),
-        goals=goals.table(report["goals"]), absent=absent(report),
+        goals=goals.table(report["goals"]), absent=absent(report), drawn=drawing.of_tables(report),
     )  # fmt: skip
     (home / "report.html").write_text(text, encoding="utf-8")
     (home / "table.md").write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fraudstream.bench.dataset import Form
-from fraudstream.bench.ours import executor_settings, linked_spark, write_pipeline, write_rules
+from fraudstream.bench.ours import executor_settings, linked_spark, rule_of, write_pipeline, write_rules
 from fraudstream.bench.processes import Command, python_module
 from fraudstream.bench.stages import steady_stages
 from fraudstream.config import load_pipeline
@@ -22,7 +22,7 @@ PEERS = REPOSITORY / "peers"
 SUBMIT_ARGUMENTS = "SPARK_SUBMIT_ARGS"
 _MASTER = "local[2]"
 _CLUSTER = "local-cluster"
-_LARGE = "750000"
+_LARGE = "800000"
 
 
 class Survival(NamedTuple):
@@ -185,7 +185,8 @@ def our(name: str, *rules: str, **changes: Any) -> System:
     survival = _but_copies("a batch")
     return System(
         name=name, language="Python on Spark", fault_tolerant=survival.fault_tolerant, survives=survival.text,
-        start=_ours(*rules, **changes), code=[f"jobs/fraudstream/rules/{rule}.py" for rule in rules], rules=rules,
+        start=_ours(*rules, **changes), rules=rules,
+        code=[f"jobs/fraudstream/rules/{rule}.py" for rule in dict.fromkeys(map(rule_of, rules))],
         figures=lambda task: _stages(task, rules),
     )  # fmt: skip
 
@@ -198,19 +199,20 @@ def _java(name: str, survival: Survival, *options: str) -> System:
     )  # fmt: skip
 
 
+_TWO = ("anomaly", "velocity")
 _FLINK, _BYTEWAX = ("pyflink_job.txt", "pyflink.jars"), ("bytewax_flow.txt",)
 _ALL = (
     our("ours", "anomaly"),
-    # As to catch up: a batch costs the columnar reader about the same however many rows it has.
-    our("ours_large", "anomaly", kafka__source__maxOffsetsPerTrigger=_LARGE),
-    our("ours_large_one_core", "anomaly", master="local[1]", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_one_core", "anomaly", master="local[1]"),
     # A driver and two executors, each a process of its own with a core and 2048 MiB.
-    our("ours_large_cluster", "anomaly", master=f"{_CLUSTER}[2,1,2048]", kafka__source__maxOffsetsPerTrigger=_LARGE),
+    our("ours_cluster", "anomaly", master=f"{_CLUSTER}[2,1,2048]"),
     our("ours_built_in", "anomaly", kafka__reader="built-in"),
     our("ours_built_in_large", "anomaly", kafka__reader="built-in", kafka__source__maxOffsetsPerTrigger=_LARGE),
     our("ours_velocity", "velocity"),
-    our("ours_both", "anomaly", "velocity"),
-    our("ours_both_one_query", "anomaly", "velocity", shared_queries={"windows": ["anomaly", "velocity"]}),
+    our("ours_both", *_TWO),
+    our("ours_four", *_TWO, *(f"{rule}_2" for rule in _TWO)),
+    our("ours_eight", *_TWO, *(f"{rule}_{number}" for number in (2, 3, 4) for rule in _TWO)),
+    our("ours_both_one_query", *_TWO, shared_queries={"windows": [*_TWO]}),
     _peer("exercise_agent", "exercise_agent", "confluent-kafka", _POSITION),
     _peer("python_1", "plain_python", "confluent-kafka", _NOTHING, "--processes", "1"),
     _peer("python_2", "plain_python", "confluent-kafka", _NOTHING, "--processes", "2"),
@@ -232,4 +234,4 @@ _ALL = (
 SYSTEMS: Mapping[str, System] = {system.name: system for system in _ALL}
 RAW_READ = "raw_read"
 NAMES = (*SYSTEMS, RAW_READ)
-QUICK = ("ours", "ours_large", RAW_READ, "pyflink", "bytewax_recovery", "streams", "python_2")
+QUICK = ("ours", RAW_READ, "pyflink", "bytewax_recovery", "streams", "python_2")
