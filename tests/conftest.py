@@ -7,8 +7,6 @@ import os
 import pytest
 from hypothesis import settings
 
-from fraudstream.bench.ours import JAVA_OPTIONS, SPARK_DEFAULTS, java_options
-from fraudstream.bench.systems import submit_arguments
 from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
 
 # By folder, the files that take longest, in this order: two processes take a file each as they come to it, and neither
@@ -47,9 +45,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ.update({name: str(port) for name, port in free_ports().items()})
-    # One thread per core of a small machine. No optimising compiler: a test has ended before it has paid.
-    options = f"{java_options(SPARK_DEFAULTS)} -XX:TieredStopAtLevel=1"
-    os.environ["SPARK_SUBMIT_ARGS"] = f"--master local[2] {submit_arguments({JAVA_OPTIONS: options})}"
+    os.environ["SPARK_SUBMIT_ARGS"] = "--master local[2]"  # one thread per core of a small machine
 
 
 @pytest.fixture(scope="session")

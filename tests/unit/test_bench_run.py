@@ -135,12 +135,13 @@ def test_a_rule_may_have_several_queries_each_with_a_name_of_its_own(task):
     assert len(set(SYSTEMS["ours_eight"].rules)) == 8
 
 
-def test_executors_have_all_memory_and_the_drivers_java_options_and_work_in_the_runs_folder(task):
+def test_executors_have_all_memory_and_the_clusters_java_options_and_work_in_the_runs_folder(task):
     found = SYSTEMS["ours_cluster"].start(task).environment
     assert found["SPARK_HOME"] == str(task.folder / "spark")
     assert "--master local-cluster[2,1,2048]" in found[SUBMIT_ARGUMENTS]
     assert "--conf spark.executor.memory=2g" in found[SUBMIT_ARGUMENTS]
-    assert "-XX:+UseParallelGC -Xmn1g" in executor_settings()["spark.executor.extraJavaOptions"]
+    options = executor_settings()["spark.executor.extraJavaOptions"]
+    assert options == "-XX:+UseParallelGC -XX:-DontCompileHugeMethods"
     assert (task.folder / "spark" / "bin" / "spark-submit").exists()
     assert "SPARK_HOME" not in SYSTEMS["ours"].start(task).environment
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 
-from record_bench import PAGE, RECORDED, page
+from record_bench import PAGE, README, RECORDED, page, readme
 
 KEPT = json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
 def test_every_figure_of_the_page_is_the_recorded_runs():
     assert page(KEPT) == PAGE.read_text(encoding="utf-8")
+
+
+def test_the_readmes_table_has_the_recorded_runs_figures():
+    text = README.read_text(encoding="utf-8")
+    assert readme(KEPT["report"], text) == text
 
 
 def test_each_recorded_system_of_ours_found_all_alerts():

@@ -15,6 +15,8 @@ from fraudstream.stack.settings import REPOSITORY
 ADVICE = "put the file back"
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 SPARK_DEFAULTS = REPOSITORY / "conf" / "spark-defaults.conf"
+_OF_EXECUTORS = "spark.executor.extraJavaOptions"
+_SPARK_CLUSTER = REPOSITORY / "conf" / "spark-cluster.conf"
 
 
 def write_pipeline(path: Path, topic: str, alerts: str, changes: Mapping[str, Any]) -> None:
@@ -37,17 +39,17 @@ def write_rules(path: Path, rules: Sequence[str], parameters: Mapping[str, Mappi
     path.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
 
 
-def java_options(file: Path, *without: str) -> str:
-    """The driver's Java options in a file of Spark settings, but for those that begin with one of these."""
+def java_options(file: Path, *without: str, name: str = JAVA_OPTIONS) -> str:
+    """The Java options `name` in a file of Spark settings, but for those that begin with one of these."""
     lines = (line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines())
-    given = next(line[1] for line in lines if line and line[0] == JAVA_OPTIONS)
+    given = next(line[1] for line in lines if line and line[0] == name)
     return " ".join(option for option in given.split() if not option.startswith(without))
 
 
 def executor_settings() -> dict[str, str]:
-    """Spark's settings for executors of a local cluster that has 2048 MiB for each: all of that, and the driver's Java
-    options, which is where the tasks of local[2] run."""
-    return {"spark.executor.memory": "2g", "spark.executor.extraJavaOptions": java_options(SPARK_DEFAULTS)}
+    """Spark's settings for executors of a local cluster that has 2048 MiB for each: all of that, and the Java options
+    of conf/spark-cluster.conf."""
+    return {"spark.executor.memory": "2g", _OF_EXECUTORS: java_options(_SPARK_CLUSTER, name=_OF_EXECUTORS)}
 
 
 def linked_spark(folder: Path) -> Path:
