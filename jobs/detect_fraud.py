@@ -66,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
         ready = _ready(spark, arguments.companions, pipeline, until_caught_up=False)
         # Rules first: companions make tables, which takes the cores for seconds.
         rollout.start(chosen)
+        if ready:
+            queries.await_first_batches(spark, chosen, pipeline)
         started = [start() for start in ready]
         starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
         code = run_until_stopped(started, pipeline.progress, rollout, starter)

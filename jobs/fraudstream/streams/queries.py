@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def start_query(
     rule, topic = rules[0], pipeline.kafka.transactions_topic
     query, checkpoint = pipeline.query_of(rule.name), pipeline.checkpoint(rule.name)
     places = [*pipeline.judged_by(query)]  # of the rules' states in a state value
-    real_time = rule.trigger == "real-time" and pipeline.triggers.real_time_enabled and not until_caught_up
+    real_time = _is_real_time(rule, pipeline) and not until_caught_up
     if is_columnar(rule, pipeline) and not progress.begun_batches(checkpoint) and not progress.start_of(checkpoint):
         # Spark's own source notes where it began; a source in Python does so with its first committed batch only.
         progress.store_start(checkpoint, topic_begins(spark, pipeline.kafka, topic))
@@ -119,6 +120,21 @@ def start_query(
     else:
         writer = writer.trigger(processingTime=pipeline.triggers.rules)
     return _start(spark, writer, query, pipeline)
+
+
+def _is_real_time(rule: Rule, pipeline: Pipeline) -> bool:
+    return rule.trigger == "real-time" and pipeline.triggers.real_time_enabled
+
+
+def await_first_batches(spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline, seconds: float = 60.0) -> None:
+    """Wait until each query of these rules that runs in micro-batches has had one, or has found nothing to judge, or
+    has ended; so many seconds at most."""
+    names = {pipeline.query_of(rule.name) for rule in rules if not _is_real_time(rule, pipeline)}
+    limit = time.monotonic() + seconds
+    while any(query.name in names and query.lastProgress is None for query in spark.streams.active):
+        if time.monotonic() > limit:
+            return
+        time.sleep(0.1)
 
 
 def _judge(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> Judge:
