@@ -7,7 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
-from fraudstream.stack.settings import REPOSITORY, free_ports, load_settings
+from fixtures.short_lived import QUICK
+from fraudstream.stack.settings import REPOSITORY, free_ports, load_environment, load_settings
 
 # By folder, the files that take longest, in this order: two processes take a file each as they come to it, and neither
 # is to begin a long one when the other is at its end. What is not named takes seconds and comes last.
@@ -46,6 +47,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ.update({name: str(port) for name, port in free_ports().items()})
     os.environ["SPARK_SUBMIT_ARGS"] = "--master local[2]"  # one thread per core of a small machine
+    os.environ["CONNECT_JAVA_OPTIONS"] = f"{load_environment()['CONNECT_JAVA_OPTIONS']} {QUICK}"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from fixtures.leaks import Place, command_lines, files, leaks, messages, passwords, rows
+from fixtures.short_lived import short_lived
 from fraudstream.audit import report
 from fraudstream.audit.run import Options, audit
 from fraudstream.health import metrics
@@ -67,8 +67,7 @@ def driven(ran: World, folder: Path) -> bytes:
         sys.executable, REPOSITORY / "jobs" / "detect_fraud.py", "--config", own / "pipeline.yaml",
         "--rules-file", folder / "rules.yaml", "--until-caught-up", "--with", "archive_alerts,mirror_transactions",
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name != "SPARK_SUBMIT_ARGS"}
-    environment["SPARK_SUBMIT_OPTS"] = f"-Dlog4j2.configurationFile={own / 'log4j2.properties'}"
+    environment = {**short_lived(), "SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile={own / 'log4j2.properties'}"}
     with (own / "driver.log").open("wb") as log:
         subprocess.run(command, env=environment, stdout=log, stderr=log, check=True, timeout=400)
     return (own / "driver.log").read_bytes()

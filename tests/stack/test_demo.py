@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fixtures.short_lived import short_lived
 from fraudstream.stack.settings import REPOSITORY, free_ports
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
@@ -25,12 +25,10 @@ def start(tmp_path: Path):
 
     def begin(*options: str) -> subprocess.Popen[str]:
         ports = {name: str(port) for name, port in free_ports().items()}
-        # The tests' own session has two threads; a real-time query beside others needs those of spark-defaults.conf.
-        environment = {name: value for name, value in os.environ.items() if name != "SPARK_SUBMIT_ARGS"}
         demo = subprocess.Popen(
             [sys.executable, "-m", "fraudstream.check.demo", *options],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
-            env={**environment, **ports, "FRAUDSTREAM_HOME": str(tmp_path)},
+            env={**short_lived(), **ports, "FRAUDSTREAM_HOME": str(tmp_path)},
         )  # fmt: skip
         started.append(demo)
         return demo

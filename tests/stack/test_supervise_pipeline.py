@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 import yaml
 
+from fixtures.short_lived import short_lived
 from fraudstream.health import canaries
 from fraudstream.stack import connect
 from fraudstream.stack.processes import process_of
@@ -44,11 +45,10 @@ def supervisor(ours: World, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     rules.write_text(RULES)
     options = ["--config", config, "--rules-file", rules, "--connectors", "none", "--with", ""]
     options += ["--rules", "high_amount"]  # one query starts and warms up sooner
-    environment = {name: value for name, value in os.environ.items() if name != "SPARK_SUBMIT_ARGS"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, REPOSITORY / "jobs" / "supervise_pipeline.py", *options],
-            env=environment, stdout=output, stderr=output,
+            env=short_lived(), stdout=output, stderr=output,
         )  # fmt: skip
     try:
         yield process
