@@ -100,9 +100,9 @@ def _capture(report: Mapping[str, Any], target: int) -> list[Need]:
     stored = target * tuned["bytes_per_event"] / _MB
     return [
         Need(
-            part="PostgreSQL taking the rows", one="database, by one connection", per_second=written,
-            count=ceil(target / written), scales=False,
-            note="by COPY in transactions of 1,000; more of them are more databases, each with its rows",
+            part="PostgreSQL taking the rows", one="connection that writes", per_second=written,
+            count=ceil(target / written), scales=True,
+            note="by COPY in transactions of 1,000; how many connections a database can take was not tried",
         ),
         Need(
             part="the connector", one="connector, with the rows of a filter", per_second=rate, count=connectors,
