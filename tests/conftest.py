@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from fixtures.short_lived import QUICK
+from fixtures.short_lived import QUICK, short_lived
 from fraudstream.stack.settings import REPOSITORY, free_ports, load_environment, load_settings
 
 # By folder, the files that take longest, in this order: two processes take a file each as they come to it, and neither
@@ -46,7 +46,8 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PYTHONPATH"] = str(REPOSITORY / "jobs")  # for Spark's Python workers and for commands
     os.environ["FRAUDSTREAM_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ.update({name: str(port) for name, port in free_ports().items()})
-    os.environ["SPARK_SUBMIT_ARGS"] = "--master local[2]"  # one thread per core of a small machine
+    # One thread per core of a small machine.
+    os.environ["SPARK_SUBMIT_ARGS"] = f"--master local[2] {short_lived()['SPARK_SUBMIT_ARGS']}"
     os.environ["CONNECT_JAVA_OPTIONS"] = f"{load_environment()['CONNECT_JAVA_OPTIONS']} {QUICK}"
 
 
