@@ -14,8 +14,8 @@ import pandas as pd
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from fraudstream.bench.lake_batches import files_of, look_after, merges, run
-from fraudstream.bench.mirror_plan import FILL_ROWS, WARM, Load
+from fraudstream.bench.lake_batches import look_after, merges, run, timed_batches
+from fraudstream.bench.mirror_plan import FILL_ROWS, Load
 from fraudstream.config import Pipeline
 from fraudstream.streams.archive import alert_rows, archive_batch
 from fraudstream.streams.upkeep import CountedBatch
@@ -46,17 +46,11 @@ def _measured(spark: SparkSession, pipeline: Pipeline, load: Load, folder: Path)
     while (left := load.table_rows - archive.alerts) > 0:
         fill_s += archive.write(min(FILL_ROWS, left))
     look_after(spark, pipeline, [_TABLE])
-    seconds, added, pieces_s = [], [], []
-    for number in range(1, WARM + load.batches + 1):
-        before = files_of(pipeline, [_TABLE])
-        seconds.append(archive.write(load.batch_rows))
-        added.append(files_of(pipeline, [_TABLE]) - before)
-        if number % load.upkeep_every == 0:
-            pieces_s.append(look_after(spark, pipeline, [_TABLE]))
+    timed = timed_batches(spark, pipeline, load, [_TABLE], lambda: archive.write(load.batch_rows))
     table = DeltaTable.forPath(spark, pipeline.table(_TABLE))
     found = table.toDF().selectExpr("count(1) as rows", "count(distinct alert_id) as ids").collect()[0].asDict()
     return {
-        "fill_s": fill_s, "seconds": seconds[WARM:], "files_added": added[WARM:], "pieces_s": pieces_s,
+        "fill_s": fill_s, **timed,
         "trigger_s": pd.Timedelta(pipeline.triggers.archive_alerts).total_seconds(),
         **merges(table, load.batches), "expected": {"rows": archive.alerts, "ids": archive.alerts}, "found": found,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from fraudstream.bench.mirror_plan import Load
+from fraudstream.bench.mirror_plan import WARM, Load
 from fraudstream.config import Pipeline, load_pipeline
 from fraudstream.session import build_session
 from fraudstream.streams.upkeep import delete_files, join_files
@@ -45,6 +45,21 @@ def run(
     spark.stop()
 
 
+def timed_batches(
+    spark: SparkSession, pipeline: Pipeline, load: Load, tables: Sequence[str], write: Callable[[], float]
+) -> dict[str, list[Any]]:
+    """Of the load's batches, each written by `write`, which returns its seconds: seconds and files_added of those
+    behind the first WARM, and pieces_s of each upkeep of the tables among all (look_after)."""
+    seconds, added, pieces_s = [], [], []
+    for number in range(1, WARM + load.batches + 1):
+        before = _files_of(pipeline, tables)
+        seconds.append(write())
+        added.append(_files_of(pipeline, tables) - before)
+        if number % load.upkeep_every == 0:
+            pieces_s.append(look_after(spark, pipeline, tables))
+    return {"seconds": seconds[WARM:], "files_added": added[WARM:], "pieces_s": pieces_s}
+
+
 def look_after(spark: SparkSession, pipeline: Pipeline, tables: Sequence[str]) -> list[float]:
     """Seconds of each piece of the tables' upkeep, of which their query does one after a batch."""
     found = []
@@ -56,7 +71,7 @@ def look_after(spark: SparkSession, pipeline: Pipeline, tables: Sequence[str]) -
     return found
 
 
-def files_of(pipeline: Pipeline, tables: Sequence[str]) -> int:
+def _files_of(pipeline: Pipeline, tables: Sequence[str]) -> int:
     """How many files of rows there are on the disk, those that were replaced among them."""
     return sum(1 for name in tables for _ in Path(pipeline.table(name)).glob("*.parquet"))
 

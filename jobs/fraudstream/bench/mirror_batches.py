@@ -19,11 +19,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from fraudstream.bench.dataset import PARTITIONS, Columns, DataSet, columns, key
-from fraudstream.bench.lake_batches import files_of, look_after, merges, run
+from fraudstream.bench.lake_batches import look_after, merges, run, timed_batches
 from fraudstream.bench.messages import HEADERS
 from fraudstream.bench.mirror_plan import (
     CHECKSUM,
-    WARM,
     Batch,
     Load,
     Rows,
@@ -48,20 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _measured(spark: SparkSession, pipeline: Pipeline, load: Load, folder: Path) -> dict[str, Any]:
     data = columns(DataSet(events=load.rows))
-    mirror = _Mirror(spark, pipeline, data, no_rows(data), folder, mirror_batch(spark, pipeline, "bench"))
+    mirror = _Mirror(spark, data, no_rows(data), folder, mirror_batch(spark, pipeline, "bench"))
     fill_s = sum(mirror.write(batch) for batch in filling(load))
     look_after(spark, pipeline, [*TABLES])
     random = np.random.default_rng([load.table_rows, load.batch_rows])
-    seconds, added, pieces_s = [], [], []
-    for number in range(1, WARM + load.batches + 1):
-        before = files_of(pipeline, [*TABLES])
-        seconds.append(mirror.write(next_batch(load, mirror.rows, random)))
-        added.append(files_of(pipeline, [*TABLES]) - before)
-        if number % load.upkeep_every == 0:
-            pieces_s.append(look_after(spark, pipeline, [*TABLES]))
+    timed = timed_batches(spark, pipeline, load, [*TABLES], lambda: mirror.write(next_batch(load, mirror.rows, random)))
     table, log = (DeltaTable.forPath(spark, pipeline.table(name)) for name in ("transactions", "transaction_changes"))
     return {
-        "fill_s": fill_s, "seconds": seconds[WARM:], "files_added": added[WARM:], "pieces_s": pieces_s,
+        "fill_s": fill_s, **timed,
         "trigger_s": pd.Timedelta(pipeline.triggers.mirror_transactions).total_seconds(),
         **merges(table, load.batches),
         "expected": {**checksum(mirror.rows), "changes": mirror.changes},
@@ -74,7 +67,6 @@ class _Mirror:
     """The mirror's tables, written by its own function; `rows` and `changes` are what they must hold."""
 
     spark: SparkSession
-    pipeline: Pipeline
     data: Columns
     rows: Rows
     folder: Path
