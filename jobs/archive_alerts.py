@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from fraudstream.session import build_session
     from fraudstream.streams import queries
-    from fraudstream.streams.supervise import run_until_stopped
+    from fraudstream.streams.supervise import Starter, run_until_stopped
 
     spark = build_session("archive_alerts")
     if arguments.reset:
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         started += [query for query in [start_shadows()] if query]
         code = run_until_stopped(started, pipeline.progress, until_caught_up=True)
     else:
-        code = run_until_stopped(started, pipeline.progress, starter=start_shadows)
+        code = run_until_stopped(started, pipeline.progress, starters=[Starter(start_shadows)])
     spark.stop()
     return code
 

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     from fraudstream.session import build_session
     from fraudstream.streams import queries
     from fraudstream.streams.rollout import Rollout
-    from fraudstream.streams.supervise import run_until_stopped
+    from fraudstream.streams.supervise import Starter, run_until_stopped
 
     spark = build_session("detect_fraud")
     for name in arguments.reset:
@@ -64,13 +64,16 @@ def main(argv: list[str] | None = None) -> int:
             code = max(code, run_until_stopped(started, pipeline.progress, until_caught_up=True))
     else:
         ready = _ready(spark, arguments.companions, pipeline, until_caught_up=False)
-        # Rules first: companions make tables, which takes the cores for seconds.
         rollout.start(chosen)
-        if ready:
-            queries.await_first_batches(spark, chosen, pipeline)
-        started = [start() for start in ready]
-        starter = (lambda: queries.start_shadow_archive(spark, pipeline)) if has_archive else None
-        code = run_until_stopped(started, pipeline.progress, rollout, starter)
+
+        def behind_rules(start: Callable[[], StreamingQuery]) -> Starter:
+            # Rules first: companions make tables, which takes the cores for seconds.
+            return Starter(lambda: start() if queries.begun(spark, chosen, pipeline) else None, every=0.0)
+
+        starters = [behind_rules(start) for start in ready]
+        if has_archive:
+            starters.append(Starter(lambda: queries.start_shadow_archive(spark, pipeline)))
+        code = run_until_stopped([], pipeline.progress, rollout, starters)
     spark.stop()
     return code
 

@@ -63,6 +63,11 @@ def quiet(stack):
         cursor = connection.cursor()
         cursor.execute("ALTER SYSTEM SET autovacuum = off")
         cursor.execute("SELECT pg_reload_conf()")
+        for _ in range(600):
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum %'")
+            if cursor.fetchall() == [(0,)]:  # the launcher has ended, and each worker that it had started
+                break
+            threading.Event().wait(0.1)
         yield
         cursor.execute("ALTER SYSTEM RESET autovacuum")
         cursor.execute("SELECT pg_reload_conf()")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.streams import supervise
-from fraudstream.streams.supervise import run_until_stopped
+from fraudstream.streams.supervise import Starter, run_until_stopped
 
 
 class Query:
@@ -125,7 +127,6 @@ def test_the_others_go_on_behind_a_query_that_fails(tmp_path: Path):
 
 
 def test_a_starter_that_cannot_start_yet_is_asked_again_and_told_once(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(supervise, "_START_SECONDS", 0.0)
     monkeypatch.setattr(supervise, "_wait", lambda running: None)
     running = Query("anomaly")
     running.isActive = True
@@ -138,7 +139,42 @@ def test_a_starter_that_cannot_start_yet_is_asked_again_and_told_once(tmp_path: 
         running.isActive = False
         return Query("archive_shadow_alerts")
 
-    assert run_until_stopped([running], str(tmp_path), starter=starter) == 0
+    assert run_until_stopped([running], str(tmp_path), starters=[Starter(starter, every=0.0)]) == 0
     assert len(asked) == 3
     assert capsys.readouterr().err == "error: not started yet: Kafka at localhost:1 does not answer.\n"
     assert shown(tmp_path) == {"anomaly": "done", "archive_shadow_alerts": "done"}
+
+
+def test_each_starter_is_asked_as_often_as_it_says_and_no_more_once_it_has_started(tmp_path: Path, monkeypatch):
+    clock, asked = SimpleNamespace(now=50.0), {"archive_alerts": [], "archive_shadow_alerts": []}
+    running = Query("anomaly")
+    running.isActive = True
+
+    def wait(queries: object) -> None:
+        clock.now += 1.0
+        running.isActive = clock.now < 73.0
+
+    def starter(name: str, at: float) -> Callable[[], Query | None]:
+        def ask() -> Query | None:
+            asked[name].append(clock.now)
+            return Query(name) if clock.now >= at else None
+
+        return ask
+
+    monkeypatch.setattr(supervise, "_wait", wait)
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    starters = [
+        Starter(starter("archive_alerts", 53.0), every=0.0), Starter(starter("archive_shadow_alerts", 99.0), every=10.0)
+    ]  # fmt: skip
+    assert run_until_stopped([running], str(tmp_path), starters=starters) == 0
+    assert asked == {"archive_alerts": [50.0, 51.0, 52.0, 53.0], "archive_shadow_alerts": [50.0, 60.0, 70.0]}
+    assert shown(tmp_path) == {"anomaly": "done", "archive_alerts": "done"}
+
+
+def test_what_starts_behind_rules_that_have_failed_goes_on(tmp_path: Path, monkeypatch):
+    failed, archive = Query("anomaly", "odd"), Query("archive_alerts")
+    archive.isActive = True
+    monkeypatch.setattr(supervise, "_wait", lambda running: setattr(archive, "isActive", False))
+    starter = Starter(lambda: archive, every=0.0)
+    assert run_until_stopped([failed], str(tmp_path), starters=[starter]) == 1
+    assert shown(tmp_path) == {"anomaly": "failed: odd", "archive_alerts": "done"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -126,15 +125,11 @@ def _is_real_time(rule: Rule, pipeline: Pipeline) -> bool:
     return rule.trigger == "real-time" and pipeline.triggers.real_time_enabled
 
 
-def await_first_batches(spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline, seconds: float = 60.0) -> None:
-    """Wait until each query of these rules that runs in micro-batches has had one, or has found nothing to judge, or
-    has ended; so many seconds at most."""
+def begun(spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline) -> bool:
+    """Whether each query of these rules that runs in micro-batches has had one, or has found nothing to judge, or has
+    ended."""
     names = {pipeline.query_of(rule.name) for rule in rules if not _is_real_time(rule, pipeline)}
-    limit = time.monotonic() + seconds
-    while any(query.name in names and query.lastProgress is None for query in spark.streams.active):
-        if time.monotonic() > limit:
-            return
-        time.sleep(0.1)
+    return all(query.lastProgress is not None for query in spark.streams.active if query.name in names)
 
 
 def _judge(spark: SparkSession, rule: Rule, pipeline: Pipeline) -> Judge:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
@@ -22,16 +22,21 @@ from fraudstream.errors import FraudstreamError, head_of, with_runbook
 if TYPE_CHECKING:
     from fraudstream.streams.rollout import Rollout
 
-Starter = Callable[[], StreamingQuery | None]
 _POLL_SECONDS = 1.0
-_START_SECONDS = 10.0
+
+
+class Starter(NamedTuple):
+    """What starts a query later: asked every so many seconds, or as often as is looked, until it returns one."""
+
+    ask: Callable[[], StreamingQuery | None]
+    every: float = 10.0
 
 
 def run_until_stopped(
     queries: Sequence[StreamingQuery],
     progress: str,
     rollout: Rollout | None = None,
-    starter: Starter | None = None,
+    starters: Sequence[Starter] = (),
     *,
     until_caught_up: bool = False,
 ) -> int:
@@ -40,8 +45,8 @@ def run_until_stopped(
 
     `<progress>/queries.json` names the process and each query's state (running, done, failed and why) meanwhile, of
     rules by their names. The queries of a `rollout` are watched too, and its rules file is followed unless they run
-    `until_caught_up`. A `starter` is asked now and then until it returns a query. Raises FraudstreamError when Spark's
-    JVM ends unasked.
+    `until_caught_up`. What the `starters` start is watched from then on. Raises FraudstreamError when Spark's JVM ends
+    unasked.
     """
     stopping = 0  # the signal's number
     follow = not until_caught_up
@@ -53,14 +58,16 @@ def run_until_stopped(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     failed: dict[str, str] = {}
-    fixed, told, asked = list(queries), None, time.monotonic()
-    against: set[str] = set()  # what was said to stand against the starter
+    fixed, told = list(queries), None
+    pending = dict.fromkeys(starters, 0.0)  # when each is asked next
+    against: set[str] = set()  # what was said to stand against them
 
     def watched() -> dict[str, StreamingQuery]:
         return {query.name: query for query in fixed} | (rollout.queries if rollout else {})
 
     try:
         while not stopping:
+            fixed += _started(pending, against)
             _report_failures(watched(), failed)
             told = _write_state(progress, watched(), failed, rollout, told)
             running = [query for query in watched().values() if query.isActive]
@@ -69,9 +76,6 @@ def run_until_stopped(
             _wait(running)
             if rollout and follow:
                 rollout.follow()
-            if starter and time.monotonic() - asked >= _START_SECONDS:
-                asked, started = time.monotonic(), _started(starter, against)
-                fixed, starter = ([*fixed, started], None) if started else (fixed, starter)
         if stopping and SparkContext._active_spark_context:
             # Each task cut off would log a trace: what follows was asked for.
             SparkContext._active_spark_context.setLogLevel("OFF")
@@ -90,11 +94,24 @@ def run_until_stopped(
     return 1 if any(not (rollout and rollout.is_harmless(name)) for name in failed) else 0
 
 
-def _started(starter: Starter, said: set[str]) -> StreamingQuery | None:
+def _started(pending: dict[Starter, float], said: set[str]) -> list[StreamingQuery]:
+    """The queries of those starters that are to be asked by now and start one; these are pending no more."""
+    now, found = time.monotonic(), []
+    for starter in [each for each, due in pending.items() if due <= now]:
+        query = _asked(starter, said)
+        if query:
+            found.append(query)
+            del pending[starter]
+        else:
+            pending[starter] = now + starter.every
+    return found
+
+
+def _asked(starter: Starter, said: set[str]) -> StreamingQuery | None:
     """What the starter starts; None where something stands against it now (a broker that is away): said once, as it
     is asked again and the others run on."""
     try:
-        return starter()
+        return starter.ask()
     except (FraudstreamError, Py4JJavaError) as error:
         reason = head_of(str(error))
         if reason not in said:

@@ -15,12 +15,12 @@ Offsets = Mapping[int, int]
 _WORTH_A_TASK = 10_000
 
 
-def limited(start: Offsets, end: Offsets, most: int | None) -> dict[int, int]:
+def limited(start: Offsets, end: Offsets, most: int) -> dict[int, int]:
     """Ends of a batch that takes at most about so many offsets, of each partition as large a share as it has of all;
     none starves."""
     sizes = {partition: max(end[partition] - start.get(partition, 0), 0) for partition in end}
     total = sum(sizes.values())
-    if most is None or total <= most:
+    if total <= most:
         return dict(end)
     return {
         partition: start.get(partition, 0) + min(size, _share(most * size / total)) for partition, size in sizes.items()

@@ -7,6 +7,7 @@ offsets as that does. To catch up its batches grow beyond maxOffsetsPerTrigger, 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -66,8 +67,7 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._topic = given["subscribe"]
         isolation = given.get("kafka.isolation.level", "read_uncommitted")
         self._isolation = COMMITTED if isolation == "read_committed" else ANY
-        least = given.get("maxoffsetspertrigger")
-        self._size = BatchSize(int(least), int(given["largestbatch"])) if least else None
+        self._size = BatchSize(int(given.get("maxoffsetspertrigger", sys.maxsize)), int(given["largestbatch"]))
         self._known: Topic | None = None
         self._asked = 0.0
         self._last: dict[int, int] | None = None  # with Trigger.AvailableNow: where the query ends
@@ -81,17 +81,15 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
         """Where the next batch ends. Asked for when the last one is done."""
-        if self._size:
-            self._size.end(time.monotonic())
+        self._size.end(time.monotonic())
         begin = self._read(start)
         end = self._offsets(LATEST)
         require_growth(self._topic, begin, end)
         if self._last is not None:
             end = {partition: min(offset, self._last.get(partition, 0)) for partition, offset in end.items()}
             end = {partition: max(offset, begin.get(partition, 0)) for partition, offset in end.items()}
-        found = limited(begin, end, self._size.records if self._size else None)
-        if self._size:
-            self._size.begin(time.monotonic(), full=found != end)
+        found = limited(begin, end, self._size.records)
+        self._size.begin(time.monotonic(), full=found != end)
         return self._written(found)
 
     def getDefaultReadLimit(self) -> ReadLimit:
