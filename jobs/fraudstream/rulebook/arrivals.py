@@ -12,6 +12,7 @@ from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.kept import Kept, narrowed
 
 Batch = Mapping[str, Integers]
+_TABLE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,18 @@ def appended(kept: Kept, rows: Rows, streamed: Integers) -> Kept:
 
 def without(kept: Kept, users: Integers) -> Kept:
     """What is kept of all but these users."""
-    others = np.isin(kept.users, users, invert=True)
+    others = ~among(kept.users, users)
     rows = np.repeat(others, kept.lengths)
     columns = {name: column[rows] for name, column in kept.columns.items()}
     return Kept(kept.users[others], kept.lengths[others], kept.streamed[others], columns)
+
+
+def among(values: Integers, wanted: Integers) -> Integers:
+    """Whether each of the values is a wanted one."""
+    # By a table with a byte for each number from the least to the greatest it takes 0.2 ms to find 8,000 of a million
+    # among 48,000, by sorting 5; numpy itself chooses the table only where it is short beside the values.
+    is_dense = len(wanted) > 0 and int(wanted.max()) - int(wanted.min()) < _TABLE
+    return np.isin(values, wanted, kind="table" if is_dense else None)
 
 
 def _positions(known: Integers, wanted: Integers) -> tuple[Integers, Integers]:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fraudstream.rulebook.arrivals import Batch, Rows, appended, merged, without
+from fraudstream.rulebook.arrivals import Batch, Rows, among, appended, merged, without
 from fraudstream.rulebook.catalog import Rule
 from fraudstream.rulebook.exact import Integers
 from fraudstream.rulebook.kept import Kept, narrowed, nothing_kept, pack, unpack
@@ -65,7 +65,7 @@ class Past:
         """What these users have in the log."""
         if not self.name:
             return self.log
-        mine = np.isin(self.log["user"], users)
+        mine = among(self.log["user"], users)
         return {name: column[mine] for name, column in self.log.items()}
 
 

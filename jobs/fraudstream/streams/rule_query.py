@@ -30,7 +30,7 @@ from fraudstream.streams.columnar.packing import Packing, takes_packed_rows
 from fraudstream.streams.columnar.records import packed_records
 from fraudstream.streams.frames import frame_columns, read_frame
 from fraudstream.streams.progress import metric_of
-from fraudstream.streams.worker import spare_the_collector
+from fraudstream.streams.worker import prepare_worker
 
 COUNTS = ("judged", "history", "redelivered", "superseded")
 """What became of the rows that enter a history."""
@@ -195,7 +195,7 @@ def _bucket_function(judges: Sequence[Judge], pipeline: Pipeline, read: ReadFram
     counts = counts_of(judges[0].rule)
 
     def fold_bucket(key: tuple[Any, ...], parts: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
-        spare_the_collector()
+        prepare_worker()
         frames = [part for part in parts if len(part)]
         frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         batch = read(frame)

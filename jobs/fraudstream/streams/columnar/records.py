@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from fraudstream.cdc.anyform import is_moved
 from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
-from fraudstream.streams.worker import spare_the_collector
+from fraudstream.streams.worker import prepare_worker
 from fraudstream.wire.reading import CHUNK
 from fraudstream.wire.records import Records
 from fraudstream.wire.words import PADDING
@@ -29,7 +29,7 @@ def packed_records(records: DataFrame, packing: Packing) -> DataFrame:
     value = F.when(size <= packing.max_bytes, F.col("value"))
 
     def packed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        spare_the_collector()
+        prepare_worker()
         return packed_batches(chain.from_iterable(map(_parts, batches)), packing)
 
     columns = [value.alias("value"), size.alias("size"), is_moved(F.col("headers")).alias("moved")]

@@ -22,7 +22,7 @@ from fraudstream.masking import Mask
 from fraudstream.streams.columnar.offsets import limited, ranges, require_growth
 from fraudstream.streams.columnar.packing import SCHEMA, Packing, Part, packed_batches
 from fraudstream.streams.columnar.size import BatchSize
-from fraudstream.streams.worker import spare_the_collector
+from fraudstream.streams.worker import prepare_worker
 from fraudstream.wire.client import client_of
 from fraudstream.wire.cluster import offsets_of, require_same, topic_of
 from fraudstream.wire.reading import Range, read_range
@@ -144,7 +144,7 @@ class ColumnarReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
 def read_task(options: Mapping[str, str], task: Task, isolation: int) -> Iterator[pa.RecordBatch]:
     """The task's records, packed."""
-    spare_the_collector()
+    prepare_worker()
     client, key_file = client_of(options), options["maskingkeyfile"]
     packing = Packing(
         key=options["key"], buckets=int(options["buckets"]), partitions=int(options["partitions"]),
