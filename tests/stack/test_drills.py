@@ -11,7 +11,7 @@ from fraudstream.drill.catalog import FAULTS
 from fraudstream.drill.rounds import run_round
 from fraudstream.stack.settings import free_ports, load_settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.alone, pytest.mark.timeout(900)]
 DRILLS = ("kill_driver", "kill_connect", "kill_worker")
 # `make drill` writes 20,000 around each.
 ROWS = 6_000
