@@ -49,18 +49,11 @@ class Variant:
 
 
 AS_IT_IS = Variant("nothing")
-_JVM = (
-    Variant("ParallelGC and -Xmn1g", spark=_without_java("-XX:+UseParallelGC", "-Xmn")),
-    Variant("compiling huge methods", spark=_without_java("-XX:-DontCompileHugeMethods")),
-    Variant("late optimising compiler", spark=_without_java("-XX:Tier4")),
+_COMPILER = Variant("late optimising compiler", spark=_without_java("-XX:Tier4"))
+_CHANGELOG = Variant("changelog checkpoints", spark={f"{_STATE}changelogCheckpointing.enabled": "false"})
+_BY_FILE_SYSTEM = Variant(
+    "checkpoints by FileSystem", spark={"spark.sql.streaming.checkpointFileManagerClass": _CHECKPOINTS}
 )
-_STORE = (
-    Variant("changelog checkpoints", spark={f"{_STATE}changelogCheckpointing.enabled": "false"}),
-    Variant("not counting rows of state", spark={f"{_STATE}trackTotalNumberOfRows": "true"}),
-    Variant("checkpoints by FileSystem", spark={"spark.sql.streaming.checkpointFileManagerClass": _CHECKPOINTS}),
-)
-_PARTITIONS = Variant("a partition for each core", {"state.partitions": 4, "state.buckets": 4})
-_ADAPTIVE = Variant("fixed plans", spark={"spark.sql.adaptive.enabled": "true"})
 _SHORT = {"triggers.real_time": "10 seconds", "triggers.archive_alerts": "10 seconds",
           "triggers.mirror_transactions": "15 seconds"}  # fmt: skip
 _BATCH = "kafka.source.maxOffsetsPerTrigger"
@@ -75,9 +68,13 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
         Variant("columnar reader", {"kafka.reader": "built-in"}),
         Variant("batches that grow", {"kafka.largest_batch": 1}),
         Variant("few buckets", {"state.buckets": 16}),
-        _PARTITIONS, _ADAPTIVE,
+        Variant("a partition for each core", {"state.partitions": 4, "state.buckets": 4}),
+        Variant("fixed plans", spark={"spark.sql.adaptive.enabled": "true"}),
         Variant("3 GB for the driver", spark={"spark.driver.memory": "2g"}),
-        *_JVM, *_STORE,
+        Variant("ParallelGC and -Xmn1g", spark=_without_java("-XX:+UseParallelGC", "-Xmn")),
+        Variant("compiling huge methods", spark=_without_java("-XX:-DontCompileHugeMethods")),
+        Variant("not counting rows of state", spark={f"{_STATE}trackTotalNumberOfRows": "true"}),
+        _COMPILER, _CHANGELOG, _BY_FILE_SYSTEM,
     ),
     "built-in replay": (
         AS_IT_IS,
@@ -90,18 +87,17 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
         Variant("bytes of a partition", {"kafka.source.kafka.max.partition.fetch.bytes": "1048576"}),
         Variant("bytes of a fetch", {"kafka.source.kafka.fetch.max.bytes": "52428800"}),
     ),
+    # A run takes four minutes: what a batch of few rows can show.
     "live": (
         AS_IT_IS,
-        Variant("columnar reader", {"kafka.reader": "built-in"}),
         Variant("long triggers", _SHORT),
-        _PARTITIONS, _ADAPTIVE,
         Variant("no batches without data", spark={"spark.sql.streaming.noDataMicroBatches.enabled": "true"}),
         Variant("FAIR scheduler", spark={"spark.scheduler.mode": "FIFO"}),
         Variant("slow polling of idle queries", spark={"spark.sql.streaming.pollingDelay": "10ms"}),
         Variant("large cache of generated code", spark={"spark.sql.codegen.cache.maxEntries": "100"}),
         Variant("plain cached batches", spark={"spark.sql.inMemoryColumnarStorage.compressed": "true"}),
         Variant("one snapshot partition of Delta", spark={"spark.databricks.delta.snapshotPartitions": "50"}),
-        *_JVM, *_STORE,
+        _COMPILER, _CHANGELOG, _BY_FILE_SYSTEM,
     ),
     "built-in live": (
         AS_IT_IS,

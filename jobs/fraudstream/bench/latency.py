@@ -47,10 +47,13 @@ class Judging:
     seconds: int = SECONDS
 
 
+_OFTEN = {"triggers.mirror_transactions": "10 seconds"}
+_SHARED = {SETTING: {"windows": ["anomaly", "velocity"]}}
 STEPS: Mapping[str, Judging] = {
     "together": Judging(RULES),
-    "together, mirror every 10 s": Judging(RULES, {"triggers.mirror_transactions": "10 seconds"}, _WARM_SECONDS),
-    "together, one query for both with state": Judging(RULES, {SETTING: {"windows": ["anomaly", "velocity"]}}),
+    "together, mirror every 10 s": Judging(RULES, _OFTEN, _WARM_SECONDS),
+    "together, one query for both with state": Judging(RULES, _SHARED),
+    "together, one query for both with state, mirror every 10 s": Judging(RULES, _OFTEN | _SHARED, _WARM_SECONDS),
     **{f"{rule} alone": Judging((rule,)) for rule in RULES},
 }
 
