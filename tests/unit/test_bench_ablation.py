@@ -96,7 +96,16 @@ def test_every_variant_changes_something_that_conf_sets(tmp_path):
             assert variant.spark.keys() <= set_in_conf
             assert (loaded(tmp_path, ablation.Case(kind, variant, 1)) != usual) == bool(variant.pipeline)
             assert bool(variant.pipeline) != bool(variant.spark)
-    assert len(ablation.STEPS) == ablation.RUNS * sum(map(len, ablation.VARIANTS.values()))
+
+
+def test_every_variant_is_run_three_times_and_conf_as_it_is_before_every_five_of_them():
+    for kind, variants in ablation.VARIANTS.items():
+        names = [case.variant.without for case in ablation.STEPS.values() if case.kind == kind]
+        others = [name for name in names if name != "nothing"]
+        assert others == ablation.RUNS * [variant.without for variant in variants[1:]]
+        gaps = "".join("n" if name == "nothing" else "x" for name in names).split("n")
+        assert gaps[0] == ""
+        assert 1 <= min(map(len, gaps[1:])) <= max(map(len, gaps)) <= 5
 
 
 def loaded(folder: Path, case: ablation.Case) -> Pipeline:
