@@ -50,13 +50,17 @@ class Variant:
 
 
 AS_IT_IS = Variant("nothing")
-_COMPILER = Variant("late optimising compiler", spark=_without_java("-XX:Tier4"))
 _CHANGELOG = Variant("changelog checkpoints", spark={f"{_STATE}changelogCheckpointing.enabled": "false"})
 _BY_FILE_SYSTEM = Variant(
     "checkpoints by FileSystem", spark={"spark.sql.streaming.checkpointFileManagerClass": _CHECKPOINTS}
 )
-_SHORT = {"triggers.real_time": "10 seconds", "triggers.archive_alerts": "10 seconds",
-          "triggers.mirror_transactions": "15 seconds"}  # fmt: skip
+_COUNTED = {f"{_STATE}trackTotalNumberOfRows": "true"}
+_ADAPTIVE = {"spark.sql.adaptive.enabled": "true"}
+_SMALL = {"spark.sql.execution.arrow.maxRecordsPerBatch": "10000"}
+_COLLECTOR, _HUGE = ("-XX:+UseParallelGC", "-Xmn"), "-XX:-DontCompileHugeMethods"
+_UNSEEN = Variant(
+    "what no replay shows, together", spark={**_COUNTED, **_ADAPTIVE, **_SMALL, **_without_java(*_COLLECTOR, _HUGE)}
+)
 _BATCH = "kafka.source.maxOffsetsPerTrigger"
 # What a kind has that conf/ has not: the other reader, and batches as large as the columnar one's become.
 USUAL: Mapping[Kind, Mapping[str, Any]] = {
@@ -70,17 +74,18 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
         Variant("batches that grow", {"kafka.largest_batch": 1}),
         Variant("few buckets", {"state.buckets": 16}),
         Variant("a partition for each core", {"state.partitions": 4, "state.buckets": 4}),
-        Variant("fixed plans", spark={"spark.sql.adaptive.enabled": "true"}),
+        Variant("fixed plans", spark=_ADAPTIVE),
         Variant("3 GB for the driver", spark={"spark.driver.memory": "2g"}),
-        Variant("ParallelGC and -Xmn1g", spark=_without_java("-XX:+UseParallelGC", "-Xmn")),
-        Variant("compiling huge methods", spark=_without_java("-XX:-DontCompileHugeMethods")),
-        Variant("not counting rows of state", spark={f"{_STATE}trackTotalNumberOfRows": "true"}),
-        _COMPILER, _CHANGELOG, _BY_FILE_SYSTEM,
+        Variant("ParallelGC and -Xmn1g", spark=_without_java(*_COLLECTOR)),
+        Variant("compiling huge methods", spark=_without_java(_HUGE)),
+        Variant("not counting rows of state", spark=_COUNTED),
+        Variant("late optimising compiler", spark=_without_java("-XX:Tier4")),
+        _CHANGELOG, _BY_FILE_SYSTEM,
     ),
     "built-in replay": (
         AS_IT_IS,
         # The columnar reader hands over a few packed rows, however large a batch of them may be.
-        Variant("large Arrow batches", spark={"spark.sql.execution.arrow.maxRecordsPerBatch": "10000"}),
+        Variant("large Arrow batches", spark=_SMALL),
     ),
     "raw read": (
         AS_IT_IS,
@@ -91,14 +96,13 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
     # A run takes four minutes: what a batch of few rows can show.
     "live": (
         AS_IT_IS,
-        Variant("long triggers", _SHORT),
         Variant("no batches without data", spark={"spark.sql.streaming.noDataMicroBatches.enabled": "true"}),
         Variant("FAIR scheduler", spark={"spark.scheduler.mode": "FIFO"}),
         Variant("slow polling of idle queries", spark={"spark.sql.streaming.pollingDelay": "10ms"}),
         Variant("large cache of generated code", spark={"spark.sql.codegen.cache.maxEntries": "100"}),
         Variant("plain cached batches", spark={"spark.sql.inMemoryColumnarStorage.compressed": "true"}),
         Variant("one snapshot partition of Delta", spark={"spark.databricks.delta.snapshotPartitions": "50"}),
-        _COMPILER, _CHANGELOG, _BY_FILE_SYSTEM,
+        _CHANGELOG, _BY_FILE_SYSTEM, _UNSEEN,
     ),
     "built-in live": (
         AS_IT_IS,
