@@ -17,6 +17,7 @@ from fraudstream.jdbc.questions import QUESTIONS, TABLE
 from fraudstream.jdbc.source import exported_snapshot, table_of
 from fraudstream.jdbc.ways import ask_all, differing, in_order
 from fraudstream.stack.connect import CONNECTORS, delete_connector, put_connector
+from fraudstream.stack.processes import wait_until
 from fraudstream.stack.settings import REPOSITORY
 from fraudstream.streams.people import people_table
 from fraudstream.streams.table_mirror import start_table
@@ -63,11 +64,13 @@ def quiet(stack):
         cursor = connection.cursor()
         cursor.execute("ALTER SYSTEM SET autovacuum = off")
         cursor.execute("SELECT pg_reload_conf()")
-        for _ in range(600):
+
+        def have_ended() -> bool:
+            """The launcher, and each worker that it had started."""
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum %'")
-            if cursor.fetchall() == [(0,)]:  # the launcher has ended, and each worker that it had started
-                break
-            threading.Event().wait(0.1)
+            return cursor.fetchall() == [(0,)]
+
+        wait_until(stack, "postgres", have_ended, 60)
         yield
         cursor.execute("ALTER SYSTEM RESET autovacuum")
         cursor.execute("SELECT pg_reload_conf()")

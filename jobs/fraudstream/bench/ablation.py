@@ -69,7 +69,6 @@ USUAL: Mapping[Kind, Mapping[str, Any]] = {
 }  # fmt: skip
 VARIANTS: Mapping[Kind, Sequence[Variant]] = {
     "replay": (
-        AS_IT_IS,
         Variant("columnar reader", {"kafka.reader": "built-in"}),
         Variant("batches that grow", {"kafka.largest_batch": 1}),
         Variant("few buckets", {"state.buckets": 16}),
@@ -83,19 +82,16 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
         _CHANGELOG, _BY_FILE_SYSTEM,
     ),
     "built-in replay": (
-        AS_IT_IS,
         # The columnar reader hands over a few packed rows, however large a batch of them may be.
         Variant("large Arrow batches", spark=_SMALL),
     ),
     "raw read": (
-        AS_IT_IS,
         Variant("records of a poll", {"kafka.source.kafka.max.poll.records": "500"}),
         Variant("bytes of a partition", {"kafka.source.kafka.max.partition.fetch.bytes": "1048576"}),
         Variant("bytes of a fetch", {"kafka.source.kafka.fetch.max.bytes": "52428800"}),
     ),
     # A run takes four minutes: what a batch of few rows can show.
     "live": (
-        AS_IT_IS,
         Variant("no batches without data", spark={"spark.sql.streaming.noDataMicroBatches.enabled": "true"}),
         Variant("FAIR scheduler", spark={"spark.scheduler.mode": "FIFO"}),
         Variant("slow polling of idle queries", spark={"spark.sql.streaming.pollingDelay": "10ms"}),
@@ -105,7 +101,6 @@ VARIANTS: Mapping[Kind, Sequence[Variant]] = {
         _CHANGELOG, _BY_FILE_SYSTEM, _UNSEEN,
     ),
     "built-in live": (
-        AS_IT_IS,
         # The columnar reader has a wait of its own.
         Variant("short fetch wait", {"kafka.source.kafka.fetch.max.wait.ms": "500"}),
     ),
@@ -134,8 +129,8 @@ class Case:
 def _rounds(kind: Kind) -> Iterator[Case]:
     """The cases of a kind. They take turns, so that an hour in which the machine is slow is no variant's alone, and
     conf/ as it is comes again behind every few of them: within a round the speed changed by a fifth."""
-    others = VARIANTS[kind][1:]
-    parts = [others[at : at + _BETWEEN] for at in range(0, len(others), _BETWEEN)]
+    variants = VARIANTS[kind]
+    parts = [variants[at : at + _BETWEEN] for at in range(0, len(variants), _BETWEEN)]
     for run in range(RUNS):
         for place, part in enumerate(parts):
             yield Case(kind, AS_IT_IS, run * len(parts) + place + 1)
