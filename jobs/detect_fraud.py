@@ -65,12 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         ready = _ready(spark, arguments.companions, pipeline, until_caught_up=False)
         rollout.start(chosen)
-
-        def behind_rules(start: Callable[[], StreamingQuery]) -> Starter:
-            # Rules first: companions make tables, which takes the cores for seconds.
-            return Starter(lambda: start() if queries.begun(spark, chosen, pipeline) else None, every=0.0)
-
-        starters = [behind_rules(start) for start in ready]
+        # Rules first: companions make tables, which takes the cores for seconds.
+        starters = [Starter(queries.behind_rules(spark, chosen, pipeline, start), every=0.0) for start in ready]
         if has_archive:
             starters.append(Starter(lambda: queries.start_shadow_archive(spark, pipeline)))
         code = run_until_stopped([], pipeline.progress, rollout, starters)

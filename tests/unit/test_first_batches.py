@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
+
 from fraudstream.config import RULES_FILE, load_pipeline
 from fraudstream.rulebook.catalog import load_rules
 from fraudstream.streams import queries
@@ -12,11 +14,14 @@ from fraudstream.streams import queries
 RULES = [rule for rule in load_rules(RULES_FILE) if rule.name in ("anomaly", "velocity", "high_amount")]
 
 
-def begun(active: dict[str, bool], **settings: object) -> bool:
-    """With these active queries, by whether each has reported a batch."""
+def session(active: dict[str, bool]) -> SimpleNamespace:
+    """One with these active queries, by whether each has reported a batch."""
     running = [SimpleNamespace(name=name, lastProgress={} if has else None) for name, has in active.items()]
-    spark = SimpleNamespace(streams=SimpleNamespace(active=running))
-    return queries.begun(spark, RULES, replace(load_pipeline(), **settings))  # type: ignore[arg-type]
+    return SimpleNamespace(streams=SimpleNamespace(active=running))
+
+
+def begun(active: dict[str, bool], **settings: object) -> bool:
+    return queries.begun(session(active), RULES, replace(load_pipeline(), **settings))  # type: ignore[arg-type]
 
 
 def test_rules_in_micro_batches_have_begun_when_the_last_has_and_one_in_real_time_does_not_count():
@@ -32,3 +37,17 @@ def test_rules_that_share_a_query_have_begun_with_it():
     shared = {"shared_queries": {"windows": ["anomaly", "velocity"]}}
     assert not begun({"windows": False, "anomaly": True}, **shared)
     assert begun({"windows": True, "anomaly": False}, **shared)
+
+
+def test_what_starts_behind_the_rules_waits_for_a_minute_at_most(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(queries, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    spark, started = session({"anomaly": False}), object()
+    start = queries.behind_rules(spark, RULES, load_pipeline(), lambda: started)  # type: ignore[arg-type,return-value]
+    found = {}
+    for clock.now in (100.0, 160.0, 160.1):
+        found[clock.now] = start()
+    assert found == {100.0: None, 160.0: None, 160.1: started}
+    spark.streams.active[0].lastProgress = {}
+    clock.now = 101.0
+    assert start() is started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def start_query(
 
 def _is_real_time(rule: Rule, pipeline: Pipeline) -> bool:
     return rule.trigger == "real-time" and pipeline.triggers.real_time_enabled
+
+
+def behind_rules(
+    spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline, start: Callable[[], StreamingQuery],
+    seconds: float = 60.0,
+) -> Callable[[], StreamingQuery | None]:  # fmt: skip
+    """What starts a query once these rules have begun, or so many seconds from now if one has not; None until then."""
+    limit = time.monotonic() + seconds
+    return lambda: start() if begun(spark, rules, pipeline) or time.monotonic() > limit else None
 
 
 def begun(spark: SparkSession, rules: Sequence[Rule], pipeline: Pipeline) -> bool:
